@@ -1,0 +1,76 @@
+"""The thought and the solution of a response, by their markers.
+
+Two families of markers are in use: Sky-T1's `<|begin_of_thought|>` and its three
+siblings, and `<think>...</think>`, whose opening tag many chat templates put into the
+prompt, so that a response holds only the closing one. Real responses have one, two or
+no newlines around a marker, and one in five never closes its thought.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+BEGIN_THOUGHT = "<|begin_of_thought|>"
+END_THOUGHT = "<|end_of_thought|>"
+BEGIN_SOLUTION = "<|begin_of_solution|>"
+END_SOLUTION = "<|end_of_solution|>"
+MARKERS = (BEGIN_THOUGHT, END_THOUGHT, BEGIN_SOLUTION, END_SOLUTION)
+
+_END_OF_THOUGHT = re.compile(r"<\|end_of_thought\|>|</think>")
+_BEGIN_OF_THOUGHT = re.compile(r"<\|begin_of_thought\|>|<think>")
+_ANY = re.compile(r"<\|(?:begin|end)_of_(?:thought|solution)\|>|</?think>")
+
+
+@dataclass(frozen=True)
+class Sections:
+    """A response, divided. Both texts are without markers and outer white space.
+
+    marked: at least one marker was found; without any, the whole text is the solution.
+    open_thought: a thought begins and nothing ends it, so there is no solution.
+    closed: the solution is ended by its own marker.
+    complete: the four Sky-T1 markers, each once and in order, with text in both parts.
+    """
+
+    thought: str
+    solution: str
+    marked: bool
+    open_thought: bool
+    closed: bool
+    complete: bool
+
+
+def parse(text: str) -> Sections:
+    """Divide a response into its thought and its solution.
+
+    The solution begins after the last `<|begin_of_solution|>`, or, where there is none,
+    after the last end of a thought. What follows `<|end_of_solution|>` is dropped.
+    """
+    found = _ANY.findall(text)
+    if not found:
+        return Sections("", text.strip(), False, False, False, False)
+    begin = text.rfind(BEGIN_SOLUTION)
+    if begin >= 0:
+        head, tail = text[:begin], text[begin + len(BEGIN_SOLUTION) :]
+    else:
+        ends = list(_END_OF_THOUGHT.finditer(text))
+        if not ends:
+            return _without_solution(text, found)
+        head, tail = text[: ends[-1].start()], text[ends[-1].end() :]
+    solution, end, _rest = tail.partition(END_SOLUTION)
+    thought = _strip(head)
+    solution = _strip(solution)
+    complete = tuple(found) == MARKERS and bool(thought) and bool(solution)
+    return Sections(thought, solution, True, False, bool(end), complete)
+
+
+def _without_solution(text: str, found: list[str]) -> Sections:
+    """Only a begin of a thought, or only an end of a solution."""
+    if any(_BEGIN_OF_THOUGHT.fullmatch(marker) for marker in found):
+        return Sections(_strip(text), "", True, True, False, False)
+    solution = _strip(text.partition(END_SOLUTION)[0])
+    return Sections("", solution, True, False, True, False)
+
+
+def _strip(text: str) -> str:
+    return _ANY.sub("", text).strip()
