@@ -1,4 +1,4 @@
-"""The thought and the solution of a response, by their markers.
+"""The thought and the solution of a response, by their markers, and its boxes.
 
 Two families of markers are in use: Sky-T1's `<|begin_of_thought|>` and its three
 siblings, and `<think>...</think>`, whose opening tag many chat templates put into the
@@ -9,6 +9,7 @@ no newlines around a marker, and one in five never closes its thought.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 BEGIN_THOUGHT = "<|begin_of_thought|>"
@@ -40,6 +41,15 @@ class Sections:
     complete: bool
 
 
+@dataclass(frozen=True)
+class Box:
+    """A box and its content; `start` and `end` include the command and its braces."""
+
+    start: int
+    end: int
+    content: str
+
+
 def parse(text: str) -> Sections:
     """Divide a response into its thought and its solution.
 
@@ -64,6 +74,36 @@ def parse(text: str) -> Sections:
     return Sections(thought, solution, True, False, bool(end), complete)
 
 
+def boxes(text: str) -> list[Box]:
+    r"""Every balanced box, outermost only, in order.
+
+    Escaped braces do not count. A box that is never closed is no box, and hides
+    neither the boxes inside nor those after it.
+    """
+    found: list[Box] = []
+    stack: list[tuple[int, int] | None] = []
+    for match in _BRACES.finditer(text):
+        token = match.group()
+        if token[0] == "\\" and token[-1] != "{":
+            continue
+        if token == "{":
+            stack.append(None)
+        elif token == "}":
+            if not stack:
+                continue
+            opened = stack.pop()
+            if opened is not None:
+                start, inner = opened
+                while found and found[-1].start > start:
+                    found.pop()
+                found.append(Box(start, match.end(), text[inner : match.start()]))
+        elif token.startswith(("\\boxed", "\\fbox")):
+            stack.append((match.start(), match.end()))
+    found.extend(_bare_boxes(text))
+    found.sort(key=lambda box: box.start)
+    return found
+
+
 def _without_solution(text: str, found: list[str]) -> Sections:
     """Only a begin of a thought, or only an end of a solution."""
     if any(_BEGIN_OF_THOUGHT.fullmatch(marker) for marker in found):
@@ -74,3 +114,13 @@ def _without_solution(text: str, found: list[str]) -> Sections:
 
 def _strip(text: str) -> str:
     return _ANY.sub("", text).strip()
+
+
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BARE = re.compile(r"\\boxed\s+([^\s{}$\\]+)|\\boxed([0-9])")
+
+
+def _bare_boxes(text: str) -> Iterator[Box]:
+    for match in _BARE.finditer(text):
+        content = match.group(1) or match.group(2)
+        yield Box(match.start(), match.end(), content.rstrip(".,"))

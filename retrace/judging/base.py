@@ -17,7 +17,7 @@ P = TypeVar("P", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Judgement:
-    """A reason, the answer that was found, the layer that decided, and why in a line."""
+    """A reason, the answer that was found, the layer that decided, and why."""
 
     reason: Reason
     answer: str = ""

@@ -1,0 +1,184 @@
+r"""Find the answer in a response: boxes, tags and stated answers, never a stray number.
+
+Every scan is linear in the length of the text, whatever it holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from retrace.sections import boxes
+
+Form = Literal["boxed", "answer_tag", "final_answer", "hashes", "conclusion"]
+"""Where an answer may stand.
+
+boxed: the last balanced `\boxed{}` or `\fbox{}`.
+answer_tag: the last `<answer>...</answer>`.
+final_answer: after the last "the answer is", "final answer:" and the like.
+hashes: after `####` at the end, as GSM8K writes it.
+conclusion: the last displayed formula or bold text, or the right-hand side of the last
+equation, for short answers in prose. Too weak for scoring models: off by default.
+"""
+
+FORMS: tuple[Form, ...] = ("boxed", "answer_tag", "final_answer", "hashes")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer and the form it was found in.
+
+    group: where the answer was boxed, the contents of all boxes that belong together
+    with it, in order: "\boxed{2} and \boxed{3}" is one answer in two boxes.
+    boxes: the contents of every box of the section.
+    """
+
+    answer: str
+    form: Form
+    group: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
+
+
+def find(text: str, forms: Sequence[Form] = FORMS) -> Found | None:
+    """The answer of a solution section, by the first of `forms` that is there."""
+    for form in forms:
+        if form == "boxed":
+            found = _boxed(text)
+        else:
+            answer = _FINDERS[form](text)
+            found = Found(answer, form) if answer else None
+        if found is not None:
+            return found
+    return None
+
+
+def reference_answer(solution: str) -> str | None:
+    r"""The answer that a worked solution ends with: its last box, or boxes that belong
+    together. None where there is no box, as in a proof.
+    """
+    found = _boxed(solution)
+    if found is None:
+        return None
+    return ", ".join(found.group) if len(found.group) > 1 else found.answer
+
+
+# --- Boxes ----------------------------------------------------------------------------
+
+_NEST = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_BETWEEN = re.compile(
+    r"(?:\s|\$|\\\(|\\\)|\\\[|\\\]|\\[,;:! ]|\\q?quad|[,;.&]|\\text|\\mathrm|[{}]"
+    r"|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-z]\)|\\\\)*",
+    re.IGNORECASE,
+)
+
+
+def _boxed(text: str) -> Found | None:
+    every = boxes(text)
+    if not every:
+        return None
+    contents = [_clean_box(box.content) for box in every]
+    group = [contents[-1]]
+    for index in range(len(every) - 1, 0, -1):
+        between = text[every[index - 1].end : every[index].start]
+        if len(between) > 200 or not _BETWEEN.fullmatch(between):
+            break
+        group.insert(0, contents[index - 1])
+    return Found(contents[-1], "boxed", tuple(group), tuple(contents))
+
+
+def _clean_box(content: str) -> str:
+    """Drop boxes inside the box; their braces stay, and mean nothing."""
+    return _NEST.sub("", content).strip()
+
+
+# --- Stated answers -------------------------------------------------------------------
+
+_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_STATED = re.compile(
+    r"(?:\b(?:final|correct|the|my)\s+answer\b(?:\s+to\s[^.\n:]{1,60})?"
+    r"\s*(?:is|are|:|=)|^\W*answer\W*(?:is|:|=)|\banswer\s+is\b)"
+    r"(?:\s+(?:is|therefore|thus))?[\s:*=]*",
+    re.IGNORECASE | re.MULTILINE,
+)
+_HASHES = re.compile(r"^\s*####[ \t]*(\S.*?)\s*$", re.MULTILINE)
+_MATHS = re.compile(
+    r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<!\\)\$((?:[^$\\]|\\.)+?)\$",
+    re.DOTALL,
+)
+_SENTENCE_END = re.compile(
+    r"\n|[.!?](?=\s|$|\*\*)|。|(?:,|;)?\s(?:because|since|which|where|as)\s"
+)
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+
+
+def _answer_tag(text: str) -> str:
+    last = ""
+    for match in _TAG.finditer(text):
+        last = match.group(1)
+    return _undelimit(last.strip())
+
+
+def _final_answer(text: str) -> str:
+    end = None
+    for match in _STATED.finditer(text):
+        end = match.end()
+    return "" if end is None else _statement(text[end:])
+
+
+def _hashes(text: str) -> str:
+    every = _HASHES.findall(text)
+    return _statement(every[-1]) if every else ""
+
+
+def _conclusion(text: str) -> str:
+    """The last displayed formula or bold text, else the last equation's right side."""
+    last = ""
+    for match in _MATHS.finditer(text):
+        last = next(group for group in match.groups() if group is not None)
+    if last:
+        return last.strip()
+    bold = _BOLD.findall(text)
+    if bold:
+        return str(bold[-1]).strip()
+    if "=" in text:
+        return _statement(text.rpartition("=")[2].lstrip())
+    return ""
+
+
+_FINDERS = {
+    "answer_tag": _answer_tag,
+    "final_answer": _final_answer,
+    "hashes": _hashes,
+    "conclusion": _conclusion,
+}
+
+
+def _statement(text: str) -> str:
+    """What is stated at the start of a text: a formula, bold text, or a sentence."""
+    head = text.lstrip()[:2000]
+    formula = _MATHS.match(head)
+    if formula:
+        after = head[formula.end() :]
+        content = next(group for group in formula.groups() if group is not None)
+        rest = _SENTENCE_END.split(after, maxsplit=1)[0].strip(" .,*")
+        return (
+            f"{content.strip()} \\text{{ {rest} }}" if _unit(rest) else content.strip()
+        )
+    bold = _BOLD.match(head)
+    if bold:
+        return _undelimit(bold.group(1).strip(" .:"))
+    sentence = _SENTENCE_END.split(head, maxsplit=1)[0]
+    return _undelimit(sentence.strip().strip("*").rstrip(".,;: "))
+
+
+def _unit(text: str) -> bool:
+    return bool(re.fullmatch(r"[A-Za-z%°][A-Za-z/^0-9 ]{0,20}", text))
+
+
+def _undelimit(text: str) -> str:
+    formula = _MATHS.fullmatch(text)
+    if formula:
+        return next(g for g in formula.groups() if g is not None).strip()
+    return text

@@ -1,0 +1,94 @@
+"""When two numbers count as one: the only place where rounding is decided."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from retrace.judging.numbers import Number
+
+Rounding = Literal["written", "exact", "published"]
+"""written: a decimal stands for what rounds to it (see `same`).
+exact: only equal numbers are equal.
+published: relative difference of 1e-4, and a factor of 100 either way, as SkyThought's
+published scores were computed.
+"""
+
+DIGITS_OF_EXACT = 4
+"""Significant digits an answer needs to stand for an exact reference."""
+
+DIGITS_OF_DECIMAL = 3
+NEAR = Fraction(1, 1000)
+"""An answer coarser than a decimal reference needs this many digits, and to be near."""
+
+
+def same(gold: Number, answer: Number, rounding: Rounding) -> bool:
+    """Whether an answer's number is the reference's number.
+
+    An integer or a terminating fraction is exact: nothing near it is equal to it. A
+    decimal reference stands for every number that rounds to it at its last place. A
+    decimal answer stands for the reference that rounds to it at the answer's last
+    place, if it has digits enough.
+    """
+    if rounding == "published":
+        return any(_published(gold.value * k, answer.value) for k in _HUNDREDS)
+    if close(gold.value, gold.places, answer, rounding):
+        return True
+    if gold.percent == answer.percent:
+        return False
+    # One side has a percent sign: it is either a unit, or it divides by a hundred.
+    shift = Fraction(1, 100) if gold.percent else Fraction(100)
+    places = gold.places
+    if places is not None:
+        places += 2 if gold.percent else -2
+    return close(gold.value * shift, places, answer, rounding)
+
+
+def close(
+    gold: Fraction, places: int | None, answer: Number, rounding: Rounding
+) -> bool:
+    """Equal, or one is the other rounded; `places` are those of a decimal reference."""
+    if gold == answer.value:
+        return True
+    if rounding == "exact":
+        return False
+    if places is not None:
+        if rounds_to(answer.value, gold, places):
+            return True
+        near = abs(gold - answer.value) <= NEAR * abs(gold)
+        return near and _digits(answer) >= DIGITS_OF_DECIMAL and _rounded(gold, answer)
+    if answer.places is None or terminates(gold):
+        return False
+    return answer.digits >= DIGITS_OF_EXACT and _rounded(gold, answer)
+
+
+def rounds_to(value: Fraction, written: Fraction, places: int) -> bool:
+    """Whether a value is within half a unit of the last place that was written."""
+    return abs(value - written) <= Fraction(1, 2) / Fraction(10) ** places
+
+
+def terminates(value: Fraction) -> bool:
+    """Whether a fraction has a finite decimal form: its denominator is 2^a 5^b."""
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1
+
+
+_HUNDREDS = (Fraction(1), Fraction(100), Fraction(1, 100))
+
+
+def _published(gold: Fraction, answer: Fraction) -> bool:
+    return abs(gold - answer) <= abs(gold) / 10000
+
+
+def _digits(answer: Number) -> int:
+    """Significant digits of a decimal or an integer; a fraction is not rounded."""
+    if answer.places is not None:
+        return answer.digits
+    return len(str(abs(answer.value.numerator))) if answer.value.denominator == 1 else 0
+
+
+def _rounded(gold: Fraction, answer: Number) -> bool:
+    return rounds_to(gold, answer.value, answer.places or 0)

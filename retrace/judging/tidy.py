@@ -1,0 +1,165 @@
+r"""Rewrite the layout of a LaTeX answer away, and never its meaning."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+
+def tidy(text: str) -> str:
+    """One spelling for what is only layout: spaces, sizes, delimiters, look-alikes."""
+    text = _unicode(text)
+    text = _FORMULA.sub(" ", text)
+    text = _LAYOUT.sub("", text)
+    text = _SIZES.sub("", text)
+    text = _FRACTIONS.sub(r"\\frac", text)
+    text = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], text)
+    text = _SPACES.sub(" ", text).strip()
+    while text.endswith((".", ";")) and not text.endswith((r"\.", r"\;", "..")):
+        text = text[:-1].rstrip()
+    return text
+
+
+def key(tidied: str) -> str:
+    """A text for comparison only: all spaces gone, braces of single tokens gone."""
+    text = _WORDSPACE.sub("", tidied)
+    return _SINGLE.sub(r"\1\2", text)
+
+
+# --- Rules ----------------------------------------------------------------------------
+
+_FORMULA = re.compile(r"(?<!\\)\$+|\\\[|\\\]|\\\(|\\\)")
+_LAYOUT = re.compile(
+    r"\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|nonumber|hfill|allowbreak)"
+    r"(?![A-Za-z])"
+)
+_SIZES = re.compile(r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\s*(?:\.(?!\d))?")
+_FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_SPACES = re.compile(r"\s+")
+_WORDSPACE = re.compile(r"\s+|\\[,;:! ](?!\d{3})|\\q?quad(?![A-Za-z])|~")
+_SINGLE = re.compile(r"([\^_])\{([A-Za-z0-9])\}")
+
+_SYNONYMS = {
+    r"\leqslant": r"\leq",
+    r"\geqslant": r"\geq",
+    r"\le": r"\leq",
+    r"\ge": r"\geq",
+    r"\lt": "<",
+    r"\gt": ">",
+    r"\ne": r"\neq",
+    r"\lbrace": r"\{",
+    r"\rbrace": r"\}",
+    r"\lbrack": "[",
+    r"\rbrack": "]",
+    r"\mid": "|",
+    r"\vert": "|",
+    r"\lvert": "|",
+    r"\rvert": "|",
+    r"\operatorname": r"\mathrm",
+    r"\mbox": r"\text",
+    r"\textrm": r"\text",
+    r"\textnormal": r"\text",
+    r"\cdotp": r"\cdot",
+    r"\emptyset": r"\varnothing",
+    r"\infin": r"\infty",
+    r"\land": r"\wedge",
+    r"\lor": r"\vee",
+}
+_SYNONYM = re.compile(
+    r"(?:"
+    + "|".join(re.escape(name) for name in sorted(_SYNONYMS, key=len, reverse=True))
+    + r")(?![A-Za-z])"
+)
+
+_CHARACTERS = {
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "‐": "-",
+    "‑": "-",
+    "⁻": "-",
+    "×": r"\times ",
+    "·": r"\cdot ",
+    "⋅": r"\cdot ",
+    "÷": r"\div ",
+    "≤": r"\leq ",
+    "⩽": r"\leq ",
+    "≥": r"\geq ",
+    "⩾": r"\geq ",
+    "≠": r"\neq ",
+    "≈": r"\approx ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "∞": r"\infty ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "∅": r"\varnothing ",
+    "π": r"\pi ",
+    "θ": r"\theta ",
+    "α": r"\alpha ",
+    "β": r"\beta ",
+    "γ": r"\gamma ",
+    "λ": r"\lambda ",
+    "μ": r"\mu ",
+    "ω": r"\omega ",
+    "φ": r"\phi ",
+    "τ": r"\tau ",
+    "σ": r"\sigma ",
+    "°": r"^\circ ",
+    "˚": r"^\circ ",
+    "º": r"^\circ ",
+    "∘": r"\circ ",
+    "√": r"\sqrt ",
+    "ℝ": r"\mathbb{R} ",
+    "ℤ": r"\mathbb{Z} ",
+    "ℕ": r"\mathbb{N} ",
+    "ℚ": r"\mathbb{Q} ",
+    "，": ", ",
+    "。": ".",
+    "：": ":",
+    "；": ";",
+    "（": "(",
+    "）": ")",
+    "＜": "<",
+    "＞": ">",
+    "＝": "=",
+    "⟨": r"\langle ",
+    "⟩": r"\rangle ",
+    "…": r"\ldots ",
+    "′": "'",
+    "’": "'",
+}
+_TABLE = str.maketrans(_CHARACTERS)
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺ⁿ", "0123456789+n")
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
+_SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_SUB = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋]+")
+
+
+def _unicode(text: str) -> str:
+    """Signs with a LaTeX command become it; invisible characters go.
+
+    Look-alike letters of other scripts stay what they are: a Cyrillic letter is not a
+    variable of the reference.
+    """
+    if text.isascii():
+        return text
+    text = _SUPER.sub(lambda m: "^{" + _minus(m.group(), _RAISED) + "}", text)
+    text = _SUB.sub(lambda m: "_{" + _minus(m.group(), _LOWERED) + "}", text)
+    text = text.translate(_TABLE)
+    shown = (
+        c for c in text if unicodedata.category(c) not in ("Cf", "Cc") or c in "\n\t"
+    )
+    return "".join(_plain_form(c) for c in shown)
+
+
+def _minus(digits: str, table: dict[int, int]) -> str:
+    return digits.replace("⁻", "-").replace("₋", "-").translate(table)
+
+
+def _plain_form(character: str) -> str:
+    """Full-width letters and digits as plain ones; circled digits stay."""
+    if "！" <= character <= "～" or character.isspace():
+        return unicodedata.normalize("NFKC", character)
+    return character
