@@ -1,0 +1,1 @@
+"""The commands of `retrace`, one module each: `add_parser` and `run`."""

@@ -1,0 +1,71 @@
+"""`retrace scores`: the benchmark table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from retrace.scoring import table
+
+STYLES = {"reproduced": "green", "differs": "red", "not distinguishable": "yellow"}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("scores", help="print the benchmark table")
+    add_files(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", action="store_true", help="one JSON list, without items"
+    )
+    form.add_argument("--markdown", action="store_true", help="a Markdown table")
+    parser.set_defaults(run=run)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        type=Path,
+        nargs="*",
+        default=[Path("scores")],
+        help="score files, or folders of them (default: scores)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        scores = table.read_scores(args.files)
+    except (table.ScoreFileError, OSError) as error:
+        print(f"retrace scores: {error}", file=sys.stderr)
+        return 2
+    if args.json:
+        print(json.dumps(table.records(scores), indent=2, ensure_ascii=False))
+    elif args.markdown:
+        print(table.markdown(scores))
+    else:
+        _print(scores)
+    return 0
+
+
+def _print(scores: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title="Scores in percent", title_justify="left")
+    for column in table.COLUMNS:
+        right = column in ("n", "accuracy", "95 % interval")
+        shown.add_column(column, justify="right" if right else "left")
+    for score in scores:
+        *values, verdict = table.cells(score)
+        last = Text(verdict, style=STYLES.get(verdict, ""))
+        shown.add_row(*(Text(value) for value in values), last)
+    console = Console()
+    console.print(shown)
+    incomplete = sum(not score["complete"] for score in scores)
+    if incomplete:
+        console.print(
+            f"{incomplete} incomplete: missing samples are left out, not counted wrong."
+        )

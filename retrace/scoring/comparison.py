@@ -1,0 +1,269 @@
+"""What a difference means: against a published number, and between two models.
+
+Against a published number there are three verdicts:
+
+- `reproduced`: the difference is within the margin, by two one-sided tests at 5 %;
+- `differs`: it is not, and a two-sided test at 5 % rejects that it is zero;
+- `not distinguishable`: the run decides neither; `needed` says what would.
+
+A published number comes without its item results, so it is taken as exact, and the
+interval is the one over problems like these. That is cautious, because both numbers
+come from the same problems.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+from retrace.scoring.estimates import (
+    Shares,
+    cluster_bootstrap,
+    mean_interval,
+)
+
+# A grader alone moved MATH500 from 82.4 to 86.4 for the same answers: a difference
+# below 5 points says nothing about a model, so it is no failure to reproduce.
+MARGIN = 5.0
+ALPHA = 0.05
+
+REPRODUCED = "reproduced"
+UNDECIDED = "not distinguishable"
+DIFFERS = "differs"
+NOT_PUBLISHED = "not published"
+
+Side = Literal["higher", "lower", "not distinguishable"]
+
+
+def with_published(
+    correct: Sequence[int],
+    judged: Sequence[int],
+    entry: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    margin: float = MARGIN,
+) -> dict[str, Any]:
+    """Compare a run with one published number.
+
+    Args:
+        correct, judged: right and judged samples of each problem, at least one each.
+        entry: `score` in percent, `version`, `source`; and `protocol`, if known.
+        margin: points within which a score counts as the same.
+    """
+    score = float(entry["score"])
+    shares = np.asarray(correct, dtype=np.float64) / np.asarray(judged)
+    wide = mean_interval(correct, judged)
+    narrow = mean_interval(correct, judged, 1 - 2 * ALPHA)
+    p_value = _p_value(correct, judged, shares, score / 100)
+    difference = 100 * float(shares.mean()) - score
+    verdict = UNDECIDED
+    if -margin < 100 * narrow.low - score and 100 * narrow.high - score < margin:
+        verdict = REPRODUCED
+    elif p_value < ALPHA and not wide.low <= score / 100 <= wide.high:
+        verdict = DIFFERS
+    return {
+        "score": score,
+        "version": entry.get("version", ""),
+        "source": entry.get("source", ""),
+        "difference": round(difference, 4),
+        "low": round(100 * wide.low - score, 4),
+        "high": round(100 * wide.high - score, 4),
+        "p_value": round(p_value, 6),
+        "margin": margin,
+        "verdict": verdict,
+        "needed": _needed(correct, judged, difference, margin)
+        if verdict == UNDECIDED
+        else None,
+        "protocol_differences": _known_differences(entry.get("protocol"), protocol),
+    }
+
+
+def overall(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    """One verdict for several published versions: the best that any of them gets."""
+    verdicts = {comparison["verdict"] for comparison in comparisons}
+    for verdict in (REPRODUCED, UNDECIDED, DIFFERS):
+        if verdict in verdicts:
+            return verdict
+    return NOT_PUBLISHED
+
+
+def between_models(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compare two scores of one benchmark, problem by problem: second minus first.
+
+    Where both have one sample of each problem the test is McNemar's, exact; otherwise
+    it is a paired t test over problems. The interval is the paired bootstrap.
+
+    Raises:
+        ValueError: no problem has judged samples in both.
+    """
+    pairs = _pairs(first, second)
+    if not pairs:
+        raise ValueError(
+            f"{first['model']} and {second['model']} share no judged problem of"
+            f" {first['benchmark']}: score both on the same problems"
+        )
+    shares = np.array(
+        [[a["correct"] / a["judged"], b["correct"] / b["judged"]] for a, b in pairs]
+    )
+    gains = shares[:, 1] - shares[:, 0]
+    single = all(a["judged"] == b["judged"] == 1 for a, b in pairs)
+    p_value, test = mcnemar(gains) if single else _paired_t(gains)
+    low, high = _gain_interval(gains)
+    difference = float(gains.mean())
+    side: Side = "not distinguishable"
+    if p_value < ALPHA:
+        side = "higher" if difference > 0 else "lower"
+    return {
+        "benchmark": first["benchmark"],
+        "first": first["model"],
+        "second": second["model"],
+        "difference": round(100 * difference, 4),
+        "low": round(100 * low, 4),
+        "high": round(100 * high, 4),
+        "p_value": round(p_value, 6),
+        "test": test,
+        "problems": len(pairs),
+        "gained": int((gains > 0).sum()),
+        "lost": int((gains < 0).sum()),
+        "verdict": side,
+        "protocol_differences": protocol_differences(
+            first["protocol"], second["protocol"]
+        ),
+    }
+
+
+def mcnemar(gains: Shares) -> tuple[float, str]:
+    """McNemar's exact test on differences of -1, 0 and 1: p value and name."""
+    gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
+    if gained + lost == 0:
+        return 1.0, "McNemar, exact"
+    return float(stats.binomtest(gained, gained + lost).pvalue), "McNemar, exact"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number, by Holm's method, in the given order."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, highest)
+    return adjusted
+
+
+def protocol_differences(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> list[str]:
+    """What two protocols do differently, as `key: one against other` lines."""
+    left, right = _flat(first), _flat(second)
+    return [
+        f"{key}: {_shown(left.get(key))} against {_shown(right.get(key))}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key)
+    ]
+
+
+# --- Tests and sample sizes -----------------------------------------------------------
+
+
+def _p_value(
+    correct: Sequence[int], judged: Sequence[int], shares: Shares, score: float
+) -> float:
+    if max(judged) == 1:
+        return float(stats.binomtest(sum(correct), len(correct), score).pvalue)
+    if np.ptp(shares) == 0.0:
+        return float(stats.binomtest(round(shares.sum()), len(shares), score).pvalue)
+    return float(stats.ttest_1samp(shares, score).pvalue)
+
+
+def _paired_t(gains: Shares) -> tuple[float, str]:
+    if len(gains) < 2 or np.ptp(gains) == 0.0:
+        return (1.0 if not gains.any() else 0.0), "paired t"
+    return float(stats.ttest_1samp(gains, 0.0).pvalue), "paired t"
+
+
+def _gain_interval(gains: Shares) -> tuple[float, float]:
+    if len(gains) < 2 or np.ptp(gains) == 0.0:
+        # Nothing varies: the rule of three bounds what so few problems can exclude.
+        slack = min(1.0, 3.0 / len(gains))
+        centre = float(gains.mean())
+        return max(-1.0, centre - slack), min(1.0, centre + slack)
+    interval = cluster_bootstrap(gains)
+    return interval.low, interval.high
+
+
+def _needed(
+    correct: Sequence[int], judged: Sequence[int], difference: float, margin: float
+) -> dict[str, int | None]:
+    """What would decide, if the difference stayed as it is.
+
+    problems: problems like these, at as many samples of each.
+    samples: samples of each of these problems; none where no number is enough.
+    """
+    shares = np.asarray(correct, dtype=np.float64) / np.asarray(judged)
+    n, k = len(shares), float(np.mean(judged))
+    z_two, z_one = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(1 - ALPHA)
+    # The half width, in points, at which one of the two verdicts is reached, for a
+    # unit of standard error.
+    gap = abs(difference)
+    error = max(gap / z_two, (margin - gap) / z_one) / 100
+    if error <= 0:
+        return {"problems": None, "samples": None}
+    mean = float(shares.mean())
+    total = max(mean * (1 - mean), 1 / (4 * n)) if k == 1 else float(shares.var(ddof=1))
+    result: dict[str, int | None] = {
+        "problems": max(n + 1, math.ceil(total / error**2)),
+        "samples": None,
+    }
+    if k > 1:
+        within = float(np.mean(shares * (1 - shares))) * k / (k - 1)
+        between = max(0.0, total - within / k)
+        room = n * error**2 - between
+        if room > 0:
+            result["samples"] = max(math.ceil(k) + 1, math.ceil(within / room))
+    return result
+
+
+def _pairs(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> list[tuple[Any, Any]]:
+    others = {item["problem_id"]: item for item in second["items"] if item["judged"]}
+    return [
+        (item, others[item["problem_id"]])
+        for item in first["items"]
+        if item["judged"] and item["problem_id"] in others
+    ]
+
+
+# --- Protocols ------------------------------------------------------------------------
+
+
+def _known_differences(
+    published: Mapping[str, Any] | None, protocol: Mapping[str, Any]
+) -> list[str]:
+    """Differences in the keys that the published protocol names."""
+    if not published:
+        return []
+    known = _flat(published)
+    ours = {key: value for key, value in _flat(protocol).items() if key in known}
+    return protocol_differences(known, ours)
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, entry in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(entry, Mapping):
+            result |= _flat(entry, f"{name}.")
+        else:
+            result[name] = entry
+    return result
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value in (None, "") else str(value)

@@ -1,0 +1,102 @@
+"""Scores as a table: the same cells for the terminal, for Markdown and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    "benchmark",
+    "model",
+    "n",
+    "accuracy",
+    "95 % interval",
+    "published",
+    "verdict",
+)
+
+
+class ScoreFileError(ValueError):
+    """A file that is not a score."""
+
+
+def read_scores(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Read score files, and all that lie below folders, by benchmark and then model.
+
+    Raises:
+        ScoreFileError: no file at all, or one that is not a score.
+    """
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    if not files:
+        named = ", ".join(str(path) for path in paths)
+        raise ScoreFileError(
+            f"no scores in {named}: run the rule score_benchmark first"
+        )
+    scores = [_read(path) for path in files]
+    return sorted(scores, key=lambda score: (score["benchmark"], score["model"]))
+
+
+def cells(score: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of a score, in the order of COLUMNS."""
+    return (
+        str(score["benchmark"]),
+        str(score["model"]),
+        sample_count(score),
+        number(score["accuracy"]),
+        interval(score["low"], score["high"]),
+        ", ".join(published(entry) for entry in score["published"]) or "–",
+        str(score["verdict"]) if score["published"] else "–",
+    )
+
+
+def sample_count(score: Mapping[str, Any]) -> str:
+    """How many problems and samples there are, and how many are missing."""
+    n = str(score["problems"])
+    if score["samples_expected"] != score["problems"]:
+        n += f" × {score['samples_expected'] / score['problems']:g}"
+    missing = score["samples_missing"]
+    return f"{n} ({missing} missing)" if missing else n
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    return "–" if low is None else f"{number(low)} to {number(high)}"
+
+
+def published(entry: Mapping[str, Any]) -> str:
+    version = f" ({entry['version']})" if entry["version"] else ""
+    return f"{number(entry['score'])}{version}"
+
+
+def markdown(scores: Sequence[Mapping[str, Any]]) -> str:
+    lines = [_line(COLUMNS), _line(("---",) * len(COLUMNS))]
+    return "\n".join(lines + [_line(cells(score)) for score in scores])
+
+
+def records(scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Scores without their item results, for programs."""
+    return [{k: v for k, v in score.items() if k != "items"} for score in scores]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        score = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ScoreFileError(f"{path}: not JSON: {error}") from error
+    if not isinstance(score, dict) or not {"benchmark", "model", "items"} <= set(score):
+        raise ScoreFileError(
+            f"{path}: not a score: expected the keys benchmark, model and items,"
+            " as score_benchmark writes them"
+        )
+    return score
+
+
+def _line(values: Sequence[str]) -> str:
+    return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"

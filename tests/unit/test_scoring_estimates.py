@@ -1,0 +1,99 @@
+"""Estimates against the reference implementations, and against their own promises."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+from retrace.scoring import estimates
+
+GRID = [(n, c) for n in (1, 2, 8, 30, 198, 500) for c in {0, 1, n // 3, n - 1, n}]
+
+
+@pytest.mark.parametrize(("n", "correct"), GRID)
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_wilson_is_statsmodels(n: int, correct: int, level: float) -> None:
+    low, high = proportion_confint(correct, n, alpha=1 - level, method="wilson")
+    found = estimates.wilson(correct, n, level)
+    assert found.low == pytest.approx(low, abs=1e-12)
+    assert found.high == pytest.approx(high, abs=1e-12)
+
+
+def test_wilson_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        estimates.wilson(0, 0)
+
+
+@pytest.mark.parametrize("n", [2, 30, 198])
+def test_bootstrap_is_scipys_at_the_widened_level(n: int) -> None:
+    values = np.random.default_rng(n).beta(0.6, 0.8, n)
+    t = stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1))
+    reference = stats.bootstrap(
+        (values,),
+        np.mean,
+        confidence_level=2 * stats.norm.cdf(t) - 1,
+        n_resamples=estimates.RESAMPLES,
+        method="percentile",
+        rng=np.random.default_rng(99),
+    ).confidence_interval
+    found = estimates.cluster_bootstrap(values)
+    spread = values.std(ddof=1) / np.sqrt(n)
+    assert found.low == pytest.approx(reference.low, abs=0.08 * spread)
+    assert found.high == pytest.approx(reference.high, abs=0.08 * spread)
+
+
+def test_the_same_samples_give_the_same_interval() -> None:
+    values = np.random.default_rng(3).random(40)
+    assert estimates.cluster_bootstrap(values) == estimates.cluster_bootstrap(values)
+
+
+def test_equal_shares_fall_back_to_wilson() -> None:
+    found = estimates.mean_interval([4, 4, 4], [4, 4, 4])
+    assert found == estimates.wilson(3, 3)
+    assert found.low < 1.0
+
+
+@pytest.mark.parametrize(("n", "c"), [(4, 0), (4, 1), (5, 2), (6, 5), (6, 6)])
+def test_pass_at_k_counts_subsets(n: int, c: int) -> None:
+    samples = [True] * c + [False] * (n - c)
+    for k in range(1, n + 1):
+        subsets = list(combinations(samples, k))
+        share = sum(any(subset) for subset in subsets) / len(subsets)
+        assert estimates.pass_at_k(n, c, k) == pytest.approx(share)
+
+
+def test_pass_at_k_is_the_published_product() -> None:
+    """The form of the paper's own listing: 1 - prod(1 - k / (n - c + 1 .. n))."""
+    for n, c, k in [(200, 17, 100), (64, 3, 8), (16, 1, 16), (10, 9, 2)]:
+        product = (
+            1.0
+            if n - c < k
+            else 1.0 - float(np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+        )
+        assert estimates.pass_at_k(n, c, k) == pytest.approx(product, abs=1e-12)
+
+
+@pytest.mark.parametrize(("judged", "correct", "k"), [(2, 3, 1), (2, 1, 3), (2, 1, 0)])
+def test_pass_at_k_refuses_impossible_counts(judged: int, correct: int, k: int) -> None:
+    with pytest.raises(ValueError, match="pass@"):
+        estimates.pass_at_k(judged, correct, k)
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [
+        ([("7", True), ("7", True), ("8", False)], 1.0),
+        ([("7", True), ("8", False), (" 8 ", False)], 0.0),
+        ([("7", True), ("8", False)], 0.5),
+        ([("a b", True), ("A  B", True), ("c", False)], 1.0),
+        ([("", False), ("", False), ("7", True)], 1.0),
+        ([("", False)], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_majority(votes: list[tuple[str, bool]], expected: float) -> None:
+    assert estimates.majority(votes) == expected
