@@ -1,0 +1,561 @@
+"""Carries requests to an engine: concurrency, retries, the circuit, the graceful stop.
+
+Knows bodies and journal lines; what is asked and why is `retrace.sampling`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retrace.engines.base import (
+    BatchEngine,
+    BatchNotes,
+    Endpoint,
+    Engine,
+    EngineError,
+    Job,
+)
+from retrace.journal import Journal
+from retrace.limiter import Limiter
+from retrace.stopping import Stopped, Stopper
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+log = logging.getLogger(__name__)
+
+# httpx looks through all connections of a pool for each request: several small pools
+# are faster than a large one.
+POOL = 64
+RAMP = 16
+SYNC_EVERY = 5.0
+TELL_EVERY = 30.0
+FINISHED = ("stop", "length")
+
+
+class Effort(BaseModel):
+    """How hard a request is tried. Changes no answer, so it is part of no key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timeout: float = Field(
+        default=3600.0, gt=0, description="seconds for one attempt at one request"
+    )
+    attempts: int = Field(
+        default=6, gt=0, description="attempts at a request before it is given up"
+    )
+    backoff: float = Field(
+        default=1.0, ge=0, description="seconds before the second attempt; doubles"
+    )
+    backoff_limit: float = Field(
+        default=60.0, ge=0, description="longest wait between two attempts, in seconds"
+    )
+    patience: float = Field(
+        default=3600.0,
+        ge=0,
+        description="seconds that a request may be turned away (429) before it fails",
+    )
+    failure_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="share of failed requests, among the last `failure_window` ones,"
+        " above which the job stops",
+    )
+    failure_window: int = Field(
+        default=50, gt=0, description="finished requests that the share is taken over"
+    )
+    grace: float = Field(
+        default=10.0,
+        ge=0,
+        description="seconds for requests in flight to finish after a signal",
+    )
+    margin: float = Field(
+        default=120.0,
+        ge=0,
+        description="seconds before the job's time limit at which it stops sending;"
+        " half of them are for the requests in flight",
+    )
+
+
+class CircuitOpenError(RuntimeError):
+    """Too many requests failed for the rest to be worth sending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed, and what that means for the next."""
+
+    kind: str
+    message: str
+    retry: bool = True
+    fatal: bool = False
+    after: float | None = None
+
+
+@dataclass
+class Tally:
+    """What a run has done so far."""
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    retries: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+
+    def line(self) -> str:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        finished = self.done + self.failed
+        left = (self.total - finished) * seconds / finished if finished else 0.0
+        retries = ", ".join(f"{n} {kind}" for kind, n in sorted(self.retries.items()))
+        return (
+            f"{finished}/{self.total} requests, {self.failed} failed,"
+            f" {self.completion_tokens / seconds:.0f} tokens/s,"
+            f" about {left / 60:.1f} min left"
+            + (f", retried: {retries}" if retries else "")
+        )
+
+
+class Dispatcher:
+    """One run of requests against one engine, into one journal."""
+
+    def __init__(self, engine: Engine, journal: Journal, effort: Effort) -> None:
+        self.failed: dict[str, str] = {}
+        self._engine = engine
+        self._journal = journal
+        self._effort = effort
+        self._tally = Tally()
+        self._recent: deque[bool] = deque(maxlen=effort.failure_window)
+        self._stopper = Stopper(effort.margin)
+        self._links: list[Link] = []
+        self._generation = 0
+        self._fatal: BaseException | None = None
+        self._last_failure = ""
+
+    def tell_start(self, missing: int, known: int, about: dict[str, Any]) -> None:
+        self._tally.total = missing
+        log.info("%d answers are in the journals, %d are asked for", known, missing)
+        self._journal.note(
+            "run",
+            total=missing + known,
+            known=known,
+            engine=self._engine.contract(),
+            **about,
+        )
+
+    def tell_end(self, outcome: str) -> None:
+        tally = self._tally
+        log.info("%s: %s", outcome, tally.line())
+        self._journal.note("end", outcome=outcome, done=tally.done, failed=tally.failed)
+
+    async def run(self, jobs: Sequence[Job]) -> None:
+        """Answer every job, or raise with everything finished so far kept."""
+        endpoint = self._engine.start()
+        self._journal.sign(self._engine.contract())
+        self._links = connect(endpoint, self._engine)
+        self._revival = asyncio.Lock()
+        self._tally.started = time.monotonic()
+        queue = iter(jobs)
+        with self._stopper.signals():
+            helpers = [
+                asyncio.create_task(self._sync()),
+                asyncio.create_task(self._tell()),
+            ]
+            try:
+                await self._work(queue)
+            finally:
+                for helper in helpers:
+                    helper.cancel()
+                await asyncio.gather(*helpers, return_exceptions=True)
+                for link in self._links:
+                    await link.client.close()
+        self._judge_the_end()
+
+    def run_batch(self, jobs: Sequence[Job]) -> None:
+        """Hand every job to a batch engine."""
+        assert isinstance(self._engine, BatchEngine)
+        self._engine.start()
+        self._journal.sign(self._engine.contract())
+        with self._stopper.signals_outside_loop():
+            self._engine.run(
+                jobs,
+                self._take_completion,
+                self._give_up,
+                _Notes(self._journal),
+                lambda: self._stopper.stopping,
+            )
+        self._judge_the_end()
+
+    async def _work(self, queue: Iterator[Job]) -> None:
+        """Workers take jobs until there are none, or until one says stop."""
+        workers: list[asyncio.Task[None]] = []
+        for number in range(min(self._engine.concurrency, self._tally.total)):
+            workers.append(asyncio.create_task(self._worker(number, queue)))
+            if number % RAMP == RAMP - 1:
+                # Building a thousand first requests in one go would block the loop.
+                await asyncio.sleep(0)
+        everyone = asyncio.gather(*workers)
+        stop = asyncio.create_task(self._stopper.wait())
+        first: set[asyncio.Future[Any]] = {everyone, stop}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not everyone.done():
+            grace = self._stopper.grace(self._effort.grace)
+            if self._fatal is None:
+                log.warning(
+                    "%s: up to %.0f s for the requests in flight",
+                    self._stopper.reason,
+                    grace,
+                )
+                await asyncio.wait([everyone], timeout=grace)
+            everyone.cancel()
+        stop.cancel()
+        await asyncio.gather(everyone, stop, return_exceptions=True)
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _worker(self, number: int, queue: Iterator[Job]) -> None:
+        for job in queue:
+            try:
+                await self._answer(job, number)
+            except Exception as error:
+                # The first error is the one to report; the others follow from it.
+                self._fatal = self._fatal or error
+                self._stopper.stop(f"stopping after {type(error).__name__}")
+            if self._stopper.stopping:
+                return
+
+    async def _answer(self, job: Job, number: int) -> None:
+        """Attempt a job until it is answered or given up."""
+        effort = self._effort
+        attempt, turned_away, crashes = 0, 0.0, 0
+        began = time.monotonic()
+        while True:
+            generation = self._generation
+            link = self._links[number % len(self._links)]
+            ticket = await link.limiter.admit(job.body)
+            if self._stopper.stopping:
+                return
+            try:
+                reply = await _attempt(link, job.body, effort.timeout)
+            except Exception as error:
+                link.limiter.settle(ticket, 0)
+                failure = classify(error)
+            else:
+                link.limiter.settle(ticket, _tokens(reply))
+                self._take(job.key, reply, attempt + 1, began)
+                return
+            self._tally.retries[failure.kind] += 1
+            if failure.fatal:
+                raise EngineError(failure.message)
+            if not failure.retry:
+                self._give_up(job.key, failure.message, failure.kind)
+                return
+            if failure.kind == "rate_limit":
+                wait = failure.after or self._pause(attempt)
+                link.limiter.pause(wait)
+                turned_away += wait
+                if turned_away > effort.patience:
+                    self._give_up(job.key, failure.message, failure.kind)
+                    return
+                continue
+            if crashes < 2 and await self._revive(generation):
+                crashes += 1
+                continue
+            attempt += 1
+            if attempt >= effort.attempts:
+                self._give_up(job.key, failure.message, failure.kind)
+                return
+            await self._sleep(failure.after or self._pause(attempt))
+
+    async def _revive(self, generation: int) -> bool:
+        """Restart a dead engine; whether the engine is a new one since `generation`."""
+        async with self._revival:
+            if self._generation != generation:
+                return True
+            if await asyncio.to_thread(self._engine.is_alive):
+                return False
+            if self._stopper.stopping:
+                return False
+            old = self._links
+            endpoint = await asyncio.to_thread(self._engine.restart)
+            self._links = connect(endpoint, self._engine)
+            self._generation += 1
+            for link in old:
+                await link.client.close()
+            return True
+
+    def _take_completion(self, key: str, completion: dict[str, Any]) -> None:
+        try:
+            reply = read_completion(completion)
+        except MalformedReplyError as error:
+            self._give_up(key, str(error), "malformed")
+            return
+        self._take(key, reply, 1, time.monotonic())
+
+    def _take(
+        self, key: str, reply: dict[str, Any], attempts: int, began: float
+    ) -> None:
+        usage = reply["usage"]
+        self._tally.done += 1
+        self._tally.prompt_tokens += usage.get("prompt_tokens", 0)
+        self._tally.completion_tokens += usage.get("completion_tokens", 0)
+        self._recent.append(True)
+        stats = {
+            "time": round(time.time(), 3),
+            "seconds": round(time.monotonic() - began, 3),
+            "attempts": attempts,
+        }
+        self._journal.append(key, reply, stats)
+
+    def _give_up(self, key: str, message: str, kind: str = "batch") -> None:
+        """Keep a failure for this run only: the next run asks again.
+
+        Refusals too: what a server refuses may depend on its flags, which are no part
+        of the key.
+        """
+        self.failed[key] = message
+        self._journal.note("failure", kind=kind, message=message[:500])
+        self._last_failure = message
+        self._tally.failed += 1
+        self._recent.append(False)
+        log.warning("request failed for good (%s): %s", kind, message[:300])
+        if len(self._recent) == self._recent.maxlen:
+            self._check_circuit()
+
+    def _check_circuit(self) -> None:
+        failures = self._recent.count(False)
+        if failures > self._effort.failure_share * len(self._recent):
+            raise CircuitOpenError(
+                f"{failures} of the last {len(self._recent)} requests failed, more than"
+                f" failure_share={self._effort.failure_share}: the job stops, every"
+                " answer is kept, and the same command goes on from here. The last"
+                f" failure: {self._last_failure}"
+            )
+
+    def _judge_the_end(self) -> None:
+        if self._stopper.stopping:
+            raise Stopped(self._stopper.reason)
+        if self.failed:
+            # A short run never fills the window; judge what it has.
+            self._check_circuit()
+
+    def _pause(self, attempt: int) -> float:
+        effort = self._effort
+        longest = min(effort.backoff_limit, effort.backoff * 2.0 ** max(attempt - 1, 0))
+        return longest * random.uniform(0.5, 1.0)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but not past a stop: an attempt after it would be abandoned."""
+        sleeper = asyncio.create_task(self._stopper.wait())
+        await asyncio.wait([sleeper], timeout=seconds)
+        sleeper.cancel()
+
+    async def _sync(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_EVERY)
+            await asyncio.to_thread(self._journal.sync)
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY)
+            log.info("%s", self._tally.line())
+
+
+class _Notes(BatchNotes):
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def remember(self, **fields: Any) -> None:
+        self._journal.note("batch", **fields)
+        self._journal.sync()
+
+    def recall(self) -> list[dict[str, Any]]:
+        return list(self._journal.notes("batch"))
+
+
+@dataclass
+class Link:
+    """A client with its own connections, under the limits of its key."""
+
+    client: AsyncOpenAI
+    limiter: Limiter
+    model: str
+    extra: dict[str, Any]
+
+
+def connect(endpoint: Endpoint, engine: Engine) -> list[Link]:
+    """Clients enough for the engine's concurrency; those of one key share a limiter."""
+    import openai
+
+    pools = max(len(endpoint.keys), -(-engine.concurrency // POOL))
+    limiters = [Limiter(engine.rates) for _ in endpoint.keys]
+    links = []
+    for number in range(pools):
+        which = number % len(endpoint.keys)
+        # A proxy of the environment is no way to a server on this machine.
+        http = openai.DefaultAsyncHttpxClient(trust_env=not endpoint.is_local)
+        client = openai.AsyncOpenAI(
+            base_url=endpoint.base_url,
+            api_key=endpoint.keys[which],
+            max_retries=0,
+            http_client=http,
+        )
+        links.append(Link(client, limiters[which], endpoint.model, engine.extra()))
+    return links
+
+
+class MalformedReplyError(ValueError):
+    """An answer with status 200 that is not a chat completion."""
+
+
+async def _attempt(link: Link, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+    create = link.client.chat.completions.with_raw_response.create
+    extra = body | link.extra
+    known = {name: extra.pop(name) for name in KNOWN_FIELDS if name in extra}
+    async with asyncio.timeout(timeout):
+        response = await create(
+            model=link.model, extra_body=extra or None, timeout=timeout, **known
+        )
+    try:
+        completion = json.loads(response.http_response.content)
+    except ValueError as error:
+        raise MalformedReplyError(f"the answer is not JSON: {error}") from error
+    return read_completion(completion)
+
+
+KNOWN_FIELDS = ("messages", "temperature", "top_p", "max_tokens", "seed", "stop")
+
+
+def read_completion(completion: Any) -> dict[str, Any]:
+    """What the journal keeps of a chat completion.
+
+    Raises:
+        MalformedReplyError: it holds no finished choice.
+    """
+    try:
+        choice = completion["choices"][0]
+        message = choice["message"]
+        text = message.get("content") or ""
+        # vLLM renamed the field; servers with either name are in use.
+        reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
+        finish = choice["finish_reason"]
+        if not isinstance(text, str) or not isinstance(reasoning, str):
+            raise TypeError("content is not text")
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise MalformedReplyError(
+            f"the answer is not a chat completion ({error!r}):"
+            f" {json.dumps(completion)[:200]}"
+        ) from error
+    usage = _read_usage(completion.get("usage"))
+    served = {"model": completion.get("model"), "usage": usage}
+    if finish == "content_filter":
+        return {"error": "content_filter: the provider withheld the answer", **served}
+    if finish not in FINISHED:
+        raise MalformedReplyError(f"finish_reason is {finish!r}, expected {FINISHED}")
+    reply = {"text": _whole_characters(text), "finish_reason": finish, **served}
+    if reasoning:
+        reply["reasoning"] = _whole_characters(reasoning)
+    if completion.get("system_fingerprint"):
+        reply["fingerprint"] = completion["system_fingerprint"]
+    return reply
+
+
+def classify(error: Exception) -> Failure:
+    """What an exception of one attempt means."""
+    import openai
+
+    text = f"{type(error).__name__}: {error}"[:2000]
+    if isinstance(error, MalformedReplyError):
+        return Failure("malformed", text)
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        return Failure("timeout", f"no answer in time ({type(error).__name__})")
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__
+        cut = type(cause).__name__ == "RemoteProtocolError"
+        kind = "truncated" if cut else "connection"
+        return Failure(kind, f"{text} ({cause!r})"[:2000])
+    if isinstance(error, openai.APIStatusError):
+        return _classify_status(error, text)
+    if isinstance(error, ValueError):
+        return Failure("malformed", text)
+    raise error
+
+
+def _classify_status(error: Any, text: str) -> Failure:
+    status = error.status_code
+    after = _retry_after(error.response.headers)
+    if status == 429:
+        if error.code == "insufficient_quota":
+            return Failure(
+                "fatal", f"the account has no credit left: {text}", fatal=True
+            )
+        return Failure("rate_limit", text, after=after)
+    if status in (401, 403, 404):
+        return Failure(
+            "fatal",
+            f"the endpoint refuses every request like this one (status {status}):"
+            f" check the key, the base URL and the model's name. {text}",
+            fatal=True,
+        )
+    if status in (408, 409, 425) or status >= 500:
+        return Failure("server", text, after=after)
+    return Failure("refused", text, retry=False)
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds of a Retry-After header: a number or a date."""
+    from email.utils import parsedate_to_datetime
+
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(float(value), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def _read_usage(usage: Any) -> dict[str, int]:
+    """Token counts as the server states them; what is no count is 0."""
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    counts = {
+        "prompt_tokens": usage.get("prompt_tokens"),
+        "completion_tokens": usage.get("completion_tokens"),
+        "cached_tokens": details.get("cached_tokens")
+        if isinstance(details, dict)
+        else 0,
+    }
+    return {
+        name: count if isinstance(count, int) and count > 0 else 0
+        for name, count in counts.items()
+        if count or name != "cached_tokens"
+    }
+
+
+def _tokens(reply: dict[str, Any]) -> int:
+    usage = reply["usage"]
+    return int(usage["prompt_tokens"] + usage["completion_tokens"])
+
+
+def _whole_characters(text: str) -> str:
+    """Join surrogate pairs; half a pair becomes U+FFFD, since rows are UTF-8."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

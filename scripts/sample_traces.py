@@ -1,0 +1,101 @@
+"""Ask a model for n samples of every problem of a shard; write traces.
+
+Exit codes: 0 all asked; 75 stopped by a signal or the time limit, run the same command
+to go on; 1 failed, with every finished answer kept in the journal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from retrace import engines
+from retrace.dispatch import Effort
+from retrace.journal import Journal, journals_under
+from retrace.prompts import Prompt, messages
+from retrace.rows import Problem, Trace, read_rows, write_lines, write_rows
+from retrace.sampling import (
+    Answer,
+    Request,
+    Sampling,
+    ask,
+    describe_contracts,
+    trace_of,
+)
+from retrace.stopping import command, set_time_limit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.time_limit:
+        set_time_limit(options.time_limit)
+    problems = list(read_rows(options.problems, Problem))
+    requests = [
+        Request(asked, options.sampling, sample)
+        for problem in problems
+        for asked in [messages(options.prompt, problem.statement, options.few_shot)]
+        for sample in range(options.sampling.n)
+    ]
+    log = options.engine_log or options.journal.with_suffix(".engine.log")
+    about = {"model": options.model_name, "set": options.problems.parent.name}
+    contracts: Counter[str] = Counter()
+    with (
+        Journal(options.journal, journals_under(options.journals)) as journal,
+        engines.load(options.engine, options.weights, options.revision, log) as engine,
+    ):
+        answers = ask(
+            requests,
+            engine,
+            journal,
+            options.effort,
+            key_on=options.key_on,
+            about=about,
+        )
+        write_rows(options.out, traces(options, problems, answers, contracts))
+    write_lines(options.engine_out, describe_contracts(options.model_name, contracts))
+    return 0
+
+
+def traces(
+    options: argparse.Namespace,
+    problems: Sequence[Problem],
+    answers: Iterator[Answer],
+    contracts: Counter[str],
+) -> Iterator[Trace]:
+    """A trace for each answer; counts the contracts they were given under."""
+    for problem in problems:
+        for sample in range(options.sampling.n):
+            answer = next(answers)
+            contracts[answer.contract] += 1
+            yield trace_of(problem, options.model_name, sample, answer)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--problems", type=Path, required=True)
+    add("--model-name", required=True)
+    add("--engine", type=json.loads, required=True, help="engine settings as JSON")
+    add("--weights", required=True, help="directory, hub id, or an API's model name")
+    add("--revision", default="", help="commit of a hub id")
+    add("--prompt", type=Prompt.model_validate_json, required=True)
+    add("--few-shot", action="store_true")
+    add("--sampling", type=Sampling.model_validate_json, required=True)
+    add("--effort", type=Effort.model_validate_json, default=Effort())
+    add("--key-on", nargs="*", default=[], help="contract fields that key an answer")
+    add("--journals", type=Path, required=True, help="journals of this model, read")
+    add("--journal", type=Path, required=True, help="this shard's journal, appended")
+    add("--engine-log", type=Path)
+    add("--time-limit", type=float, help="minutes after which the job is killed")
+    add("--software", nargs="*", default=[], help="pins that must be installed")
+    add("--out", type=Path, required=True)
+    add("--engine-out", type=Path, required=True)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))
