@@ -1,0 +1,66 @@
+# `make demo` and `make test` need Python 3.11 with its headers and a C and C++ compiler;
+# everything else is installed into .venv from the pins in envs/laptop.txt.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH := $(shell grep '^torch==' envs/laptop.txt)
+
+# uv does not read pip's settings; a mirror that pip finds wheels in serves it too.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install demo test lint format schema lock clean
+
+help:
+	@echo "make demo    from raw problems to a benchmark table on this machine"
+	@echo "make test    all tests;  .venv/bin/pytest -m 'not slow' for daily work"
+	@echo "make lint    style, types and the workflow's own checks"
+	@echo "make lock    compile envs/*.in to envs/*.txt again"
+
+install: $(VENV)/installed
+
+# torch comes first, by pip, which may know a CPU build where uv knows none; the pins
+# are complete, so nothing is resolved again.
+$(VENV)/installed: envs/laptop.txt
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say make PYTHON=..." >&2; exit 1; }
+	@command -v g++ > /dev/null || { echo "g++ not found: install a C++ compiler (Debian: apt install g++ make)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet uv==$(shell sed -n 's/^uv==//p' envs/laptop.txt)
+	$(BIN)/pip install --quiet --no-deps $(TORCH) || \
+	    $(BIN)/pip install --quiet --no-deps --index-url $(CPU_INDEX) $(TORCH)
+	$(UV) pip install --quiet --no-deps --compile-bytecode -r envs/laptop.txt
+	$(UV) pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: install
+	snakemake --profile profiles/demo
+	@retrace scores scores
+	@echo "The report: reports/demo.html"
+
+test: install
+	pytest
+
+lint: install
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile rules
+	snakemake --lint --configfile config.demo.yaml
+
+format: install
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules
+
+# The schema of a config, for editors; a test says when it is out of date.
+schema: install
+	retrace schema > config.schema.json
+
+lock: install
+	$(UV) pip compile --quiet --python-version 3.11 --no-header --override envs/overrides.txt envs/laptop.in -o envs/laptop.txt
+	$(UV) pip compile --quiet --python-version 3.11 --no-header --override envs/overrides-cluster.txt envs/cluster.in -o envs/cluster.txt
+
+clean:
+	rm -rf data models scores reports journals checkpoints logs .snakemake

@@ -1,0 +1,36 @@
+# Retrace: from raw problems to a benchmark table, every row traceable.
+# A recipe is a config file: config.yaml is Sky-T1-32B-Preview, config.demo.yaml the
+# one for a laptop. `snakemake -n` shows what would run.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A profile or the command line may name another recipe; none is mixed with this one.
+if "recipe" not in config:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/problems.smk"
+include: "rules/weights.smk"
+include: "rules/traces.smk"
+include: "rules/verdicts.smk"
+include: "rules/rewrites.smk"
+include: "rules/datasets.smk"
+include: "rules/training.smk"
+include: "rules/scores.smk"
+include: "rules/reports.smk"
+
+
+localrules:
+    all,
+
+
+# Every artefact is named here, not only the last one: Snakemake does not notice a
+# missing intermediate whose results are still there.
+rule all:
+    default_target: True
+    input:
+        every_artefact(),

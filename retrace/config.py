@@ -1,0 +1,325 @@
+"""The recipe: what a config file may say, checked before anything runs.
+
+`config.schema.json` is generated from these models. Everything a recipe uses has a
+name, and the name is its path, so recipes share whatever they have in common.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from retrace import curation, prompts, rewriting, sampling, training
+from retrace.engines import openai, vllm
+from retrace.judging import choice, code, exact, math, puzzle, quantity
+from retrace.problems import programs, reasoning_gym, word_problems
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Section(BaseModel):
+    """A part of the recipe: a key that is not known is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# --- Models ---------------------------------------------------------------------------
+
+
+class HubWeights(Section):
+    kind: Literal["hub"]
+    repo: str = Field(description="repository on the hub, as owner/name")
+    revision: str = Field(description="a commit; a branch is allowed and not pinned")
+
+
+class PackageWeights(Section):
+    """Weights that a Python package carries as a GGUF file."""
+
+    kind: Literal["package"]
+    package: str = Field(description="pinned package, as name==version")
+    file: str = Field(description="path of the GGUF file inside the package")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class LocalWeights(Section):
+    kind: Literal["local"]
+    path: str = Field(description="directory with config.json and safetensors files")
+
+
+Weights = Annotated[
+    HubWeights | PackageWeights | LocalWeights, Field(discriminator="kind")
+]
+Engine = Annotated[vllm.Settings | openai.Settings, Field(discriminator="kind")]
+
+
+class Model(Section):
+    """A way of answering: weights behind an engine, a system prompt, with or without
+    the shots of a set."""
+
+    weights: Name | None = Field(
+        default=None, description="name in `weights` or `students`; none for an API"
+    )
+    engine: Engine
+    system: str | None = Field(default=None, description="system prompt")
+    few_shot: bool = Field(default=False, description="show the set's shots first")
+    sampling: dict[str, Any] = Field(
+        default_factory=dict, description="overrides of a set's `sampling`, by key"
+    )
+
+
+# --- Problem sets ---------------------------------------------------------------------
+
+Source = Annotated[
+    word_problems.Source | reasoning_gym.Source | programs.Source,
+    Field(discriminator="kind"),
+]
+Judge = Annotated[
+    math.Policy
+    | exact.Policy
+    | choice.Policy
+    | quantity.Policy
+    | puzzle.Policy
+    | code.Policy,
+    Field(discriminator="kind"),
+]
+
+
+class ProblemSet(Section):
+    source: Source
+    shards: int = Field(ge=1, le=9999, description="files that the set is divided into")
+    template: str = Field(
+        default="{statement}", description="user turn; {statement} is the problem"
+    )
+    shots: list[prompts.Shot] = Field(
+        default_factory=list, description="examples, for models with `few_shot`"
+    )
+    sampling: sampling.Sampling
+    judge: Judge
+    rewriter: Name | None = Field(
+        default=None, description="name in `rewriters`; none: a rule divides the text"
+    )
+
+
+class Rewriter(Section):
+    """How a right trace becomes a thought and a solution."""
+
+    model: Name = Field(description="name in `models`")
+    prompt: prompts.Prompt
+    sampling: sampling.Sampling
+    checks: rewriting.Checks = Field(default_factory=rewriting.Checks)
+
+
+# --- Datasets, students, benchmarks ---------------------------------------------------
+
+
+class Dataset(Section):
+    """A training set: which rows of which teacher, in which proportions."""
+
+    teacher: Name = Field(description="name in `models`")
+    mixture: dict[Name, int] = Field(
+        min_length=1, description="rows wanted of each set, at most"
+    )
+    system: str = Field(description="system text of every row")
+    curation: curation.Settings = Field(default_factory=curation.Settings)
+
+
+class Student(Section):
+    base: Name = Field(description="name in `weights` that training starts from")
+    dataset: Name = Field(description="name in `datasets`")
+    ranks: int = Field(default=1, ge=1, description="processes of a node, one a GPU")
+    training: training.Settings
+
+
+class Benchmark(Section):
+    sets: list[Name] = Field(min_length=1, description="names in `sets`")
+    models: list[Name] = Field(min_length=1, description="names in `models`")
+    description: str = ""
+
+
+class Published(Section):
+    """A score that somebody published, in percent."""
+
+    model: str
+    benchmark: str
+    score: float = Field(ge=0, le=100)
+    version: str = Field(default="", description="which publication of the number")
+    source: str
+
+
+class Prices(Section):
+    gpu_hour: float = Field(default=0.0, ge=0, description="dollars for a GPU hour")
+
+
+class Recipe(Section):
+    """A config file."""
+
+    recipe: Name
+    description: str = ""
+    environment: str = Field(description="compiled environment file, under envs/")
+    weight_shards: int = Field(
+        default=1, ge=1, le=999, description="safetensors files of each model we write"
+    )
+    weights: dict[Name, Weights] = Field(default_factory=dict)
+    models: dict[Name, Model]
+    sets: dict[Name, ProblemSet]
+    rewriters: dict[Name, Rewriter] = Field(default_factory=dict)
+    datasets: dict[Name, Dataset] = Field(default_factory=dict)
+    students: dict[Name, Student] = Field(default_factory=dict)
+    benchmarks: dict[Name, Benchmark] = Field(default_factory=dict)
+    published: list[Published] = Field(default_factory=list)
+    prices: Prices = Field(default_factory=Prices)
+
+    @model_validator(mode="after")
+    def _names_are_defined(self) -> Recipe:
+        problems = list(_undefined(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+class ConfigError(ValueError):
+    """What is wrong with a config, one line for each place."""
+
+
+def read_recipe(config: Mapping[str, Any]) -> Recipe:
+    """Check a config.
+
+    Raises:
+        ConfigError: a line for each fault, with its place and what to write instead.
+    """
+    try:
+        return Recipe.model_validate(config)
+    except ValidationError as error:
+        lines = [line for fault in error.errors() for line in _explain(fault)]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config file, for editors and other programs."""
+    return Recipe.model_json_schema()
+
+
+# --- Names that refer to other names --------------------------------------------------
+
+
+def _undefined(recipe: Recipe) -> Iterator[str]:
+    weights = [*recipe.weights, *recipe.students]
+    for name in set(recipe.weights) & set(recipe.students):
+        yield f"students.{name}: {name!r} is also in `weights`: rename one of them"
+    for place, name, kind, known in _references(recipe):
+        defined = weights if kind == "weights" else list(getattr(recipe, kind))
+        if name not in known(defined):
+            yield f"{place}: {_unknown(name, defined, f'in `{kind}`')}"
+
+
+def _references(
+    recipe: Recipe,
+) -> Iterator[tuple[str, str, str, typing.Callable[[list[str]], Iterable[str]]]]:
+    """Every name that must be defined elsewhere: place, name, section."""
+    same = list
+    for key, model in recipe.models.items():
+        if model.weights is not None:
+            yield f"models.{key}.weights", model.weights, "weights", same
+    for key, problem_set in recipe.sets.items():
+        if problem_set.rewriter is not None:
+            yield f"sets.{key}.rewriter", problem_set.rewriter, "rewriters", same
+    for key, rewriter in recipe.rewriters.items():
+        yield f"rewriters.{key}.model", rewriter.model, "models", same
+    for key, dataset in recipe.datasets.items():
+        yield f"datasets.{key}.teacher", dataset.teacher, "models", same
+        for name in dataset.mixture:
+            yield f"datasets.{key}.mixture", name, "sets", same
+    for key, student in recipe.students.items():
+        yield f"students.{key}.base", student.base, "weights", same
+        yield f"students.{key}.dataset", student.dataset, "datasets", same
+    for key, benchmark in recipe.benchmarks.items():
+        for name in benchmark.sets:
+            yield f"benchmarks.{key}.sets", name, "sets", same
+        for name in benchmark.models:
+            yield f"benchmarks.{key}.models", name, "models", same
+
+
+# --- Messages -------------------------------------------------------------------------
+
+
+def _explain(fault: Any) -> Iterator[str]:
+    """Turn one pydantic fault into lines that say the place and the cure."""
+    place = [str(part) for part in fault["loc"]]
+    shown = ".".join(_without_tags(place)) or "the config"
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(place[:-1])
+        yield f"{shown}: {_unknown(place[-1], known, 'here')}"
+    elif fault["type"] == "missing":
+        yield f"{shown}: missing: add this key"
+    elif fault["type"] == "value_error" and not place:
+        yield from str(fault["ctx"]["error"]).splitlines()
+    else:
+        found = repr(fault["input"])
+        found = found if len(found) < 60 else found[:57] + "..."
+        yield f"{shown}: {fault['msg']}, found {found}"
+
+
+def _unknown(name: str, known: Iterable[str], where: str) -> str:
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"{name!r} is not defined {where}: {hint}"
+
+
+def _without_tags(place: list[str]) -> list[str]:
+    """Drop the union tags that pydantic puts into a place."""
+    return [part for part, annotation in _walk(place) if annotation is not None]
+
+
+def _keys_at(place: list[str]) -> list[str]:
+    model: Any = Recipe
+    for _, annotation in _walk(place):
+        model = annotation if annotation is not None else model
+    tag = place[-1] if place else ""
+    for candidate in _members(model):
+        if candidate.model_fields.get("kind") is None or _kind(candidate) == tag:
+            return list(candidate.model_fields)
+    return []
+
+
+def _walk(place: list[str]) -> Iterator[tuple[str, Any]]:
+    """Go down the models along a place; a union's tag has no type of its own."""
+    current: Any = Recipe
+    for part in place:
+        members = list(_members(current))
+        chosen = next((m for m in members if _kind(m) == part), None)
+        if chosen is not None:
+            current = chosen
+            yield part, None
+            continue
+        field = next(
+            (m.model_fields[part] for m in members if part in m.model_fields), None
+        )
+        if field is not None:
+            current = field.annotation
+        elif typing.get_origin(current) in (dict, list):
+            current = typing.get_args(current)[-1]
+        yield part, current
+
+
+def _members(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that an annotation admits."""
+    origin = typing.get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif origin is Annotated:
+        yield from _members(typing.get_args(annotation)[0])
+    elif origin in (typing.Union, types.UnionType):
+        for argument in typing.get_args(annotation):
+            yield from _members(argument)
+
+
+def _kind(model: type[BaseModel]) -> str:
+    field = model.model_fields.get("kind")
+    values = typing.get_args(field.annotation) if field is not None else ()
+    return str(values[0]) if values else ""

@@ -1,0 +1,125 @@
+"""Digests of code: what a script does, whatever its comments say.
+
+The digest of a module covers its syntax tree without docstrings; comments and layout
+are not in the tree at all. So a comment costs no GPU hours, and a changed function
+makes stale exactly the steps whose scripts can reach it by imports.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+PACKAGE = "retrace"
+
+
+def code_digests(root: Path, script: Path, *modules: str) -> list[str]:
+    """One `file digest` line for each file that a script can reach by imports.
+
+    Only files inside the repository count: libraries are covered by their pins. Modules
+    that the script loads by name, such as a judge, are given as `modules`.
+
+    Args:
+        root: the repository, against which imports resolve.
+        script: the script's path, relative to `root`.
+        modules: dotted names of further modules that the step uses.
+    """
+    closure = {script}
+    waiting = [script, *(_module_file(root, name) for name in modules)]
+    while waiting:
+        file = waiting.pop()
+        closure.add(file)
+        waiting.extend(f for f in _imports(root, file) if f not in closure)
+    return [f"{file.as_posix()} {_digest(root / file)}" for file in sorted(closure)]
+
+
+def constant(root: Path, module: str, name: str) -> tuple[str, ...]:
+    """The strings that a module assigns to a name, read without importing it."""
+    tree = ast.parse((root / _module_file(root, module)).read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets: list[ast.expr] = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        else:
+            continue
+        named = any(isinstance(t, ast.Name) and t.id == name for t in targets)
+        if named and node.value is not None:
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
+
+def _module_file(root: Path, name: str) -> Path:
+    file = _find(root, name)
+    if file is None:
+        raise ValueError(f"no module {name} in this repository")
+    return file
+
+
+def _digest(file: Path) -> str:
+    return _digest_at(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=None)
+def _digest_at(file: Path, _modified: int) -> str:
+    """Digest a file's tree; the time only keys the cache within one process."""
+    tree = ast.parse(file.read_text("utf-8"), filename=str(file))
+    for node in ast.walk(tree):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ):
+            _drop_docstring(node)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _drop_docstring(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef,
+) -> None:
+    first = node.body[0] if node.body else None
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        node.body = node.body[1:]
+
+
+def _imports(root: Path, file: Path) -> Iterator[Path]:
+    """Files of the repository that a file imports, and the packages they lie in."""
+    tree = ast.parse((root / file).read_text("utf-8"), filename=str(file))
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(file, node)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] == PACKAGE:
+                yield from _files_of(root, name)
+
+
+def _absolute(file: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = file.parent.parts[: len(file.parent.parts) - node.level + 1]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _files_of(root: Path, name: str) -> Iterator[Path]:
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        file = _find(root, ".".join(parts[:length]))
+        if file is not None:
+            yield file
+
+
+def _find(root: Path, name: str) -> Path | None:
+    base = Path(*name.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if (root / candidate).is_file():
+            return candidate
+    return None

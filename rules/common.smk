@@ -1,0 +1,281 @@
+# Names, paths and fingerprints that the rules share. Nothing here runs a step.
+import json
+import re
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+from retrace import environment, fingerprint
+from retrace import weights as weight_files
+from retrace.config import ConfigError, read_recipe
+from retrace.problems import open_source
+from retrace.problems.base import shard_digests
+
+try:
+    RECIPE = read_recipe(config)
+except ConfigError as error:
+    sys.exit(f"The config does not describe a recipe:\n{error}")
+# With every default filled in, so that a default that changes is a change.
+config = RECIPE.model_dump(mode="json")
+
+ROOT = Path(workflow.basedir)
+
+# Jobs run the Python that runs Snakemake, unless they bring an environment of their own.
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
+
+
+def one_of(names):
+    """A wildcard constraint: exactly these names."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+wildcard_constraints:
+    shard=r"\d{4}",
+    set=one_of(RECIPE.sets),
+    model=one_of(RECIPE.models),
+    dataset=one_of(RECIPE.datasets),
+    student=one_of(RECIPE.students),
+    benchmark=one_of(RECIPE.benchmarks),
+
+
+# --- What a step reads of the config, and what it is made of ----------------------------
+
+
+def setting(path):
+    """The config below PATH, as canonical JSON: given to a script, and a reason to rerun.
+
+    PATH may hold wildcards: `sets/{set}/judge`.
+    """
+    return lambda wildcards: canonical(config_at(path.format(**wildcards)))
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def config_at(path):
+    value = config
+    for key in path.split("/"):
+        value = value[key]
+    return value
+
+
+def plugin(package, path):
+    """The module that a script loads by the `kind` in a config section."""
+
+    def module(wildcards):
+        return f"{package}.{config_at(path.format(**wildcards))['kind']}"
+
+    return module
+
+
+SOURCE = plugin("retrace.problems", "sets/{set}/source")
+JUDGE = plugin("retrace.judging", "sets/{set}/judge")
+ENGINE = plugin("retrace.engines", "models/{model}/engine")
+
+
+def code(script, *plugins):
+    """Digests of a script and of all it imports from this repository."""
+    return lambda wildcards: code_of(
+        script, *(module(wildcards) for module in plugins)
+    )
+
+
+@cache
+def code_of(script, *modules):
+    return fingerprint.code_digests(
+        ROOT, Path(f"scripts/{script}.py"), *filter(None, modules)
+    )
+
+
+def software(*names):
+    """Pins of the packages that can change a step; a plugin names its own."""
+
+    def pins(wildcards):
+        packages = []
+        for name in names:
+            packages += [name] if isinstance(name, str) else packages_of(name(wildcards))
+        return environment.software(ROOT / config["environment"], packages)
+
+    return pins
+
+
+@cache
+def packages_of(module):
+    return list(fingerprint.constant(ROOT, module, "SOFTWARE")) if module else []
+
+
+# --- Problems ---------------------------------------------------------------------------
+
+
+@cache
+def shards(set_name):
+    return [f"{number:04d}" for number in range(config["sets"][set_name]["shards"])]
+
+
+def contents(wildcards):
+    """What the rows of a shard depend on.
+
+    For a source that is cheap to go through this is a hash of the shard's own rows:
+    Snakemake reruns everything below a job that runs, so a set that grew must rerun
+    only the jobs of the shards that got a row. A large source counts as a whole.
+    """
+    return digests(wildcards.set)[int(wildcards.shard)]
+
+
+@cache
+def digests(set_name):
+    source = open_source(config["sets"][set_name]["source"])
+    count = config["sets"][set_name]["shards"]
+    if source.listed_while_planning():
+        return shard_digests(source.problems(set_name), count)
+    return [canonical(config["sets"][set_name]["source"])] * count
+
+
+def source_files(wildcards):
+    return open_source(config["sets"][wildcards.set]["source"]).files()
+
+
+# --- Models -----------------------------------------------------------------------------
+
+
+def model_files(name):
+    """The files of a model directory that a rule writes."""
+    count = config["weight_shards"]
+    return [f"models/{name}/{file}" for file in weight_files.file_names(count)]
+
+
+def weights(name):
+    """Weights by their name: the files to wait for, where they are, which revision."""
+    if name is None:
+        return [], "", ""
+    if name in config["students"]:
+        return model_files(name), f"models/{name}", ""
+    given = config["weights"][name]
+    if given["kind"] == "package":
+        return model_files(name), f"models/{name}", ""
+    if given["kind"] == "local":
+        return [f"{given['path']}/config.json"], given["path"], ""
+    return [], given["repo"], given["revision"]
+
+
+def weights_of(model):
+    return weights(config["models"][model]["weights"])
+
+
+def model_inputs(wildcards):
+    return weights_of(wildcards.model)[0]
+
+
+def model_location(wildcards):
+    return weights_of(wildcards.model)[1]
+
+
+def model_revision(wildcards):
+    return weights_of(wildcards.model)[2]
+
+
+# --- Prompts and sampling ---------------------------------------------------------------
+
+
+def prompt(wildcards):
+    """How a set is put to a model: the shots count only for a model that sees them."""
+    problem_set, model = config["sets"][wildcards.set], config["models"][wildcards.model]
+    return canonical(
+        {
+            "system": model["system"],
+            "template": problem_set["template"],
+            "shots": problem_set["shots"] if model["few_shot"] else [],
+        }
+    )
+
+
+def few_shot(wildcards):
+    return "--few-shot" if config["models"][wildcards.model]["few_shot"] else ""
+
+
+def sampling(wildcards):
+    return canonical(effective_sampling(wildcards.model, wildcards.set))
+
+
+def effective_sampling(model, problem_set):
+    """A set's sampling, with the model's own values over it."""
+    return (
+        config["sets"][problem_set]["sampling"] | config["models"][model]["sampling"]
+    )
+
+
+# --- Everything -------------------------------------------------------------------------
+
+
+def taught():
+    """Every (teacher, set) that a training set is made of."""
+    return [
+        (dataset["teacher"], name)
+        for dataset in config["datasets"].values()
+        for name in dataset["mixture"]
+    ]
+
+
+def pairs():
+    """Every (model, set) that the recipe asks for: teachers, then models under test."""
+    return taught() + [
+        (model, name)
+        for benchmark in config["benchmarks"].values()
+        for model in benchmark["models"]
+        for name in benchmark["sets"]
+    ]
+
+
+def files(pattern, which):
+    """The paths of a pattern for some (model, set) pairs, every shard."""
+    paths = [
+        pattern.format(model=model, set=name, shard=shard)
+        for model, name in which
+        for shard in shards(name)
+    ]
+    return list(dict.fromkeys(paths))
+
+
+PROBLEMS = "data/problems/{set}/{shard}.jsonl"
+TRACES = "data/traces/{model}/{set}/{shard}.jsonl"
+VERDICTS = "data/verdicts/{model}/{set}/{shard}.jsonl"
+REWRITES = "data/rewrites/{model}/{set}/{shard}.jsonl"
+DATASET = "data/datasets/{dataset}/{file}"
+SCORE = "scores/{model}/{benchmark}.json"
+
+
+def score_files():
+    return [
+        SCORE.format(model=model, benchmark=name)
+        for name, benchmark in config["benchmarks"].items()
+        for model in benchmark["models"]
+    ]
+
+
+def dataset_files(*names):
+    return [
+        DATASET.format(dataset=dataset, file=file)
+        for dataset in config["datasets"]
+        for file in names
+    ]
+
+
+def every_artefact():
+    imported = [n for n, w in config["weights"].items() if w["kind"] == "package"]
+    return [
+        *files(PROBLEMS, pairs()),
+        *files(TRACES, pairs()),
+        *files(TRACES.replace(".jsonl", ".engine.json"), pairs()),
+        *files(VERDICTS, pairs()),
+        *files(VERDICTS.replace(".jsonl", ".judge.json"), pairs()),
+        *files(REWRITES, taught()),
+        *dataset_files("train.jsonl", "rejected.jsonl", "card.md", "report.json"),
+        *(file for name in imported for file in model_files(name)),
+        *(file for name in config["students"] for file in model_files(name)),
+        *(f"models/{name}/metrics.jsonl" for name in config["students"]),
+        *score_files(),
+        f"reports/{config['recipe']}.html",
+    ]

@@ -1,0 +1,69 @@
+# Datasets: verified rewrites, without duplicates and leaks, mixed as the recipe says.
+
+
+def dataset_inputs(pattern):
+    """Every shard of the teacher's files that a training set is made of."""
+
+    def paths(wildcards):
+        dataset = config["datasets"][wildcards.dataset]
+        return files(pattern, [(dataset["teacher"], name) for name in dataset["mixture"]])
+
+    return paths
+
+
+def benchmark_problems(wildcards):
+    names = [name for b in config["benchmarks"].values() for name in b["sets"]]
+    return files(PROBLEMS, [("", name) for name in names])
+
+
+def templates(wildcards):
+    """The user turns of the sets in the mixture."""
+    mixture = config["datasets"][wildcards.dataset]["mixture"]
+    return canonical({name: config["sets"][name]["template"] for name in mixture})
+
+
+def student_tokenizer(wildcards):
+    """The base model of the students of a dataset, whose tokens its lengths count."""
+    bases = [
+        student["base"]
+        for student in config["students"].values()
+        if student["dataset"] == wildcards.dataset
+    ]
+    return bases[0] if bases else None
+
+
+rule build_dataset:
+    input:
+        problems=dataset_inputs(PROBLEMS),
+        traces=dataset_inputs(TRACES),
+        verdicts=dataset_inputs(VERDICTS),
+        rewrites=dataset_inputs(REWRITES),
+        benchmarks=benchmark_problems,
+    output:
+        train=DATASET.format(dataset="{dataset}", file="train.jsonl"),
+        rejected=DATASET.format(dataset="{dataset}", file="rejected.jsonl"),
+        report=DATASET.format(dataset="{dataset}", file="report.json"),
+        card=DATASET.format(dataset="{dataset}", file="card.md"),
+    log:
+        "logs/build_dataset/{dataset}.log",
+    benchmark:
+        "logs/build_dataset/{dataset}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+    params:
+        templates=templates,
+        mixture=setting("datasets/{dataset}/mixture"),
+        system=lookup("datasets/{dataset}/system", within=config),
+        curation=setting("datasets/{dataset}/curation"),
+        code=code("build_dataset"),
+        software=software("rapidfuzz", "datasketch"),
+    shell:
+        "python scripts/build_dataset.py --dataset {wildcards.dataset}"
+        " --problems {input.problems} --traces {input.traces}"
+        " --verdicts {input.verdicts} --rewrites {input.rewrites}"
+        " --benchmarks {input.benchmarks} --templates {params.templates:q}"
+        " --mixture {params.mixture:q} --system {params.system:q}"
+        " --curation {params.curation:q} --software {params.software}"
+        " --train {output.train} --rejected {output.rejected}"
+        " --report {output.report} --card {output.card} 2> {log}"

@@ -1,0 +1,26 @@
+# Problems: every source becomes shards of one row format.
+
+
+rule make_problems:
+    input:
+        # Judged by the rows they give (see `contents`), not as files.
+        files=ancient(source_files),
+    output:
+        PROBLEMS,
+    log:
+        "logs/make_problems/{set}/{shard}.log",
+    benchmark:
+        "logs/make_problems/{set}/{shard}.tsv"
+    resources:
+        mem_mb=2000,
+    params:
+        source=setting("sets/{set}/source"),
+        shards=lookup("sets/{set}/shards", within=config),
+        contents=contents,
+        code=code("make_problems", SOURCE),
+        software=software(SOURCE),
+    shell:
+        "python scripts/make_problems.py --set {wildcards.set}"
+        " --source {params.source:q} --shard {wildcards.shard}"
+        " --shards {params.shards} --software {params.software}"
+        " --out {output} 2> {log}"

@@ -1,0 +1,39 @@
+# The report: one self-contained page that says what was done and what came out.
+
+
+rule build_report:
+    input:
+        problems=files(PROBLEMS, pairs()),
+        traces=files(TRACES, pairs()),
+        verdicts=files(VERDICTS, pairs()),
+        rewrites=files(REWRITES, taught()),
+        train=dataset_files("train.jsonl"),
+        rejected=dataset_files("rejected.jsonl"),
+        datasets=dataset_files("report.json"),
+        manifests=[f"models/{name}/manifest.json" for name in config["students"]],
+        metrics=[f"models/{name}/metrics.jsonl" for name in config["students"]],
+        scores=score_files(),
+    output:
+        f"reports/{config['recipe']}.html",
+    log:
+        f"logs/build_report/{config['recipe']}.log",
+    benchmark:
+        f"logs/build_report/{config['recipe']}.tsv"
+    resources:
+        mem_mb=4000,
+    params:
+        name=config["recipe"],
+        description=config["description"],
+        recipe=canonical(config),
+        code=code("build_report"),
+        software=software("jinja2", "matplotlib"),
+    shell:
+        "python scripts/build_report.py --recipe {params.name:q}"
+        " --description {params.description:q} --config {params.recipe:q}"
+        " --problems {input.problems} --traces {input.traces}"
+        " --verdicts {input.verdicts} --rewrites {input.rewrites}"
+        " --train {input.train} --rejected {input.rejected}"
+        " --dataset-reports {input.datasets} --manifests {input.manifests}"
+        " --metrics {input.metrics} --scores {input.scores}"
+        ' --commit "$(git rev-parse HEAD 2> /dev/null || true)"'
+        " --software {params.software} --out {output} 2> {log}"

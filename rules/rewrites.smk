@@ -1,0 +1,70 @@
+# Rewrites: a right trace becomes a thought and a solution, and is judged again.
+
+
+def rewriter(wildcards):
+    """The set's rewriter with all it consists of, or none: then a rule divides."""
+    name = config["sets"][wildcards.set]["rewriter"]
+    return config["rewriters"][name] if name else None
+
+
+def rewriter_model(wildcards):
+    chosen = rewriter(wildcards)
+    return chosen["model"] if chosen else None
+
+
+def rewriter_engine(wildcards):
+    """The engine's module, which decides what a rewrite depends on."""
+    model = rewriter_model(wildcards)
+    return f"retrace.engines.{config['models'][model]['engine']['kind']}" if model else None
+
+
+def rewriter_inputs(wildcards):
+    model = rewriter_model(wildcards)
+    return weights_of(model)[0] if model else []
+
+
+def rewriter_arguments(wildcards):
+    """How to reach the rewriting model, and where its answers are kept."""
+    model = rewriter_model(wildcards)
+    if not model:
+        return ""
+    _, location, revision = weights_of(model)
+    engine = canonical(config["models"][model]["engine"])
+    arguments = {
+        "--engine": engine,
+        "--weights": location,
+        "--revision": revision,
+        "--journals": f"journals/{model}",
+        "--journal": f"journals/{model}/rewrites-of-{wildcards.model}"
+        f"/{wildcards.set}/{wildcards.shard}.jsonl",
+    }
+    return " ".join(f"{flag} {shlex.quote(value)}" for flag, value in arguments.items())
+
+
+rule rewrite_traces:
+    input:
+        problems=PROBLEMS,
+        traces=TRACES,
+        verdicts=VERDICTS,
+        weights=rewriter_inputs,
+    output:
+        REWRITES,
+    log:
+        "logs/rewrite_traces/{model}/{set}/{shard}.log",
+    benchmark:
+        "logs/rewrite_traces/{model}/{set}/{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=32000,
+        gpu=8,
+    params:
+        judge=setting("sets/{set}/judge"),
+        rewriter=lambda wildcards: canonical(rewriter(wildcards)),
+        reach=rewriter_arguments,
+        code=code("rewrite_traces", JUDGE, rewriter_engine),
+        software=software(JUDGE, rewriter_engine),
+    shell:
+        "python scripts/rewrite_traces.py --problems {input.problems}"
+        " --traces {input.traces} --verdicts {input.verdicts}"
+        " --judge {params.judge:q} --rewriter {params.rewriter:q} {params.reach}"
+        " --threads {threads} --software {params.software} --out {output} 2> {log}"

@@ -1,0 +1,37 @@
+# Traces: a model answers a shard of problems. Teachers, students and models under test
+# all come through here.
+
+
+rule sample_traces:
+    input:
+        problems=PROBLEMS,
+        weights=model_inputs,
+    output:
+        traces=TRACES,
+        engine="data/traces/{model}/{set}/{shard}.engine.json",
+    log:
+        "logs/sample_traces/{model}/{set}/{shard}.log",
+    benchmark:
+        "logs/sample_traces/{model}/{set}/{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=32000,
+        gpu=8,
+    params:
+        engine=setting("models/{model}/engine"),
+        weights=model_location,
+        revision=model_revision,
+        prompt=prompt,
+        few_shot=few_shot,
+        sampling=sampling,
+        code=code("sample_traces", ENGINE),
+        software=software(ENGINE),
+    shell:
+        "python scripts/sample_traces.py --problems {input.problems}"
+        " --model-name {wildcards.model} --engine {params.engine:q}"
+        " --weights {params.weights:q} --revision {params.revision:q}"
+        " --prompt {params.prompt:q} {params.few_shot} --sampling {params.sampling:q}"
+        " --journals journals/{wildcards.model}"
+        " --journal journals/{wildcards.model}/{wildcards.set}/{wildcards.shard}.jsonl"
+        " --software {params.software}"
+        " --out {output.traces} --engine-out {output.engine} 2> {log}"

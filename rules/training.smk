@@ -1,0 +1,45 @@
+# Training: a student is fine-tuned on a training set.
+
+
+def base_of(wildcards):
+    return weights(config["students"][wildcards.student]["base"])
+
+
+def base_revision(wildcards):
+    revision = base_of(wildcards)[2]
+    return f"--revision {revision}" if revision else ""
+
+
+rule train_student:
+    input:
+        dataset=lambda wildcards: DATASET.format(
+            dataset=config["students"][wildcards.student]["dataset"], file="train.jsonl"
+        ),
+        base=lambda wildcards: base_of(wildcards)[0],
+    output:
+        model_files("{student}"),
+        metrics="models/{student}/metrics.jsonl",
+    log:
+        "logs/train_student/{student}.log",
+    benchmark:
+        "logs/train_student/{student}.tsv"
+    threads: 8
+    resources:
+        mem_mb=64000,
+        gpu=8,
+    params:
+        base=lambda wildcards: base_of(wildcards)[1],
+        revision=base_revision,
+        ranks=lookup("students/{student}/ranks", within=config),
+        training=setting("students/{student}/training"),
+        shards=config["weight_shards"],
+        code=code("train_student"),
+        software=software("torch", "transformers", "trl", "deepspeed", "accelerate"),
+    shell:
+        "torchrun --standalone --nproc-per-node={params.ranks}"
+        " scripts/train_student.py --student {wildcards.student}"
+        " --dataset {input.dataset} --base {params.base:q} {params.revision}"
+        " --training {params.training:q} --threads {threads}"
+        " --checkpoints checkpoints/{wildcards.student} --shards {params.shards}"
+        " --software {params.software}"
+        " --out models/{wildcards.student} --metrics {output.metrics} 2> {log}"

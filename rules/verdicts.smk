@@ -1,0 +1,26 @@
+# Verdicts: each trace is judged against its problem's reference.
+
+
+rule judge_traces:
+    input:
+        problems=PROBLEMS,
+        traces=TRACES,
+    output:
+        verdicts=VERDICTS,
+        contract="data/verdicts/{model}/{set}/{shard}.judge.json",
+    log:
+        "logs/judge_traces/{model}/{set}/{shard}.log",
+    benchmark:
+        "logs/judge_traces/{model}/{set}/{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=8000,
+    params:
+        judge=setting("sets/{set}/judge"),
+        code=code("judge_traces", JUDGE),
+        software=software(JUDGE),
+    shell:
+        "python scripts/judge_traces.py --problems {input.problems}"
+        " --traces {input.traces} --judge {params.judge:q} --threads {threads}"
+        " --software {params.software}"
+        " --out {output.verdicts} --contract-out {output.contract} 2> {log}"

@@ -1,0 +1,25 @@
+# Weights that a package carries become a model directory like any other.
+
+
+rule import_weights:
+    output:
+        model_files("{weights}"),
+    wildcard_constraints:
+        weights=one_of(RECIPE.weights),
+    log:
+        "logs/import_weights/{weights}.log",
+    benchmark:
+        "logs/import_weights/{weights}.tsv"
+    resources:
+        mem_mb=4000,
+    params:
+        package=lookup("weights/{weights}/package", within=config),
+        file=lookup("weights/{weights}/file", within=config),
+        sha256=lookup("weights/{weights}/sha256", within=config),
+        shards=config["weight_shards"],
+        code=code("import_weights"),
+        software=software("transformers", "gguf", "safetensors"),
+    shell:
+        "python scripts/import_weights.py --package {params.package}"
+        " --file {params.file:q} --sha256 {params.sha256} --shards {params.shards}"
+        " --software {params.software} --out models/{wildcards.weights} 2> {log}"
