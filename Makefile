@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' envs/laptop.txt)
+UV_PIN := $(or $(shell grep '^uv==' envs/laptop.txt),uv)
 
 # uv does not read pip's settings; a mirror that pip finds wheels in serves it too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -23,16 +24,18 @@ install: $(VENV)/installed
 
 # torch comes first, by pip, which may know a CPU build where uv knows none; the pins
 # are complete, so nothing is resolved again.
-$(VENV)/installed: envs/laptop.txt
-	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say make PYTHON=..." >&2; exit 1; }
-	@command -v g++ > /dev/null || { echo "g++ not found: install a C++ compiler (Debian: apt install g++ make)" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet uv==$(shell sed -n 's/^uv==//p' envs/laptop.txt)
+$(VENV)/installed: envs/laptop.txt | $(UV)
 	$(BIN)/pip install --quiet --no-deps $(TORCH) || \
 	    $(BIN)/pip install --quiet --no-deps --index-url $(CPU_INDEX) $(TORCH)
 	$(UV) pip install --quiet --no-deps --compile-bytecode -r envs/laptop.txt
 	$(UV) pip install --quiet --no-deps --editable .
 	touch $@
+
+$(UV):
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) not found: install Python 3.11, or say make PYTHON=..." >&2; exit 1; }
+	@command -v g++ > /dev/null || { echo "g++ not found: install a C++ compiler (Debian: apt install g++ make)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(UV_PIN)
 
 demo: install
 	snakemake --profile profiles/demo
@@ -58,9 +61,9 @@ format: install
 schema: install
 	retrace schema > config.schema.json
 
-lock: install
+lock: | $(UV)
 	$(UV) pip compile --quiet --python-version 3.11 --no-header --override envs/overrides.txt envs/laptop.in -o envs/laptop.txt
-	$(UV) pip compile --quiet --python-version 3.11 --no-header --override envs/overrides-cluster.txt envs/cluster.in -o envs/cluster.txt
+	env -u UV_FIND_LINKS $(UV) pip compile --quiet --python-version 3.11 --no-header --override envs/overrides-cluster.txt envs/cluster.in -o envs/cluster.txt
 
 clean:
 	rm -rf data models scores reports journals checkpoints logs .snakemake
