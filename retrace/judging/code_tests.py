@@ -1,0 +1,158 @@
+"""The tests of a problem as runs of a program and questions about their output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import zip_longest
+from typing import Any
+
+from retrace.judging.code_outputs import Compare
+from retrace.judging.code_reasons import shorten
+from retrace.rows import TestCase, Tests
+from retrace.sandbox import encoding
+from retrace.sandbox.model import Execution
+
+_LONG_NUMBER = 4000  # digits; Python refuses to convert 4,300 and more
+
+
+class UnusableTestsError(ValueError):
+    """The tests of a problem can't be read, or say nothing."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: what to run, and what is wrong with what came out.
+
+    Attributes:
+        inputs: the same input in each form that a program may expect; right in one of
+            them is right.
+        difference: None if the output is right, else a line on what is not.
+    """
+
+    inputs: tuple[bytes, ...]
+    shown: str
+    expected_bytes: int
+    difference: Callable[[Execution], str | None]
+
+
+def cases(tests: Tests, compare: Compare) -> Iterator[Case]:
+    """The cases of a problem, one at a time: their inputs may be very large.
+
+    Raises:
+        UnusableTestsError: before the first case or at the case that can't be read.
+    """
+    if tests.style == "assert":
+        raise UnusableTestsError("assert tests are not read yet")
+    if not any(test.output.strip() for test in tests.tests):
+        raise UnusableTestsError("no test expects any output")
+    if tests.style == "stdin":
+        for test in tests.tests:
+            yield _stdin_case(test, compare)
+        return
+    if not tests.fn_name:
+        raise UnusableTestsError("tests of style call need the name of a function")
+    wrapped = _all_wrapped(tests)
+    for test in tests.tests:
+        yield _call_case(test, compare, wrapped)
+
+
+def _stdin_case(test: TestCase, compare: Compare) -> Case:
+    def difference(execution: Execution) -> str | None:
+        output = execution.output.decode("utf-8", "replace")
+        if compare.outputs(output, test.output):
+            return None
+        return _first_difference(output, test.output)
+
+    return Case(
+        inputs=(test.input.encode("utf-8", "surrogatepass"),),
+        shown=test.input,
+        expected_bytes=len(test.output),
+        difference=difference,
+    )
+
+
+def _call_case(test: TestCase, compare: Compare, wrapped: bool) -> Case:
+    arguments, expected = _read(test.input, "arguments"), _read(test.output, "value")
+    if not isinstance(arguments, list):
+        raise UnusableTestsError(
+            f"the arguments of a call must be a JSON list: {shorten(test.input)}"
+        )
+    wanted = _structure(expected)
+
+    def difference(execution: Execution) -> str | None:
+        try:
+            value = encoding.structure(execution.output.decode())
+        except ValueError:
+            return f"the value can't be read: {shorten(repr(execution.output[:200]))}"
+        if compare.values(value, wanted):
+            return None
+        if wrapped and compare.values([value], wanted):
+            return None
+        return f"expected {shorten(test.output)}, got {shorten(json.dumps(value))}"
+
+    return Case(
+        inputs=tuple(encoding.encode(form).encode() for form in _forms(arguments)),
+        shown=test.input,
+        expected_bytes=len(test.output),
+        difference=difference,
+    )
+
+
+def _all_wrapped(tests: Tests) -> bool:
+    """Whether every expected value stands in a list of one, as in part of APPS."""
+    values = [_read(test.output, "value") for test in tests.tests]
+    return all(isinstance(value, list) and len(value) == 1 for value in values)
+
+
+def _forms(arguments: list[Any]) -> Iterator[list[Any]]:
+    """The arguments, first with the integer keys that JSON turned into strings."""
+    restored = [_integer_keys(argument) for argument in arguments]
+    yield restored
+    if restored != arguments:
+        yield arguments
+
+
+def _integer_keys(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_integer_keys(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    integers = all(key.lstrip("-").isdecimal() for key in value)
+    return {
+        int(key) if integers else key: _integer_keys(item)
+        for key, item in value.items()
+    }
+
+
+def _read(text: str, what: str) -> Any:
+    try:
+        return json.loads(text, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise UnusableTestsError(
+            f"the {what} of a test is not JSON ({error}): {shorten(text)}"
+        ) from error
+
+
+def _integer(digits: str) -> int:
+    # The way around the limit on digits, which stays in force for everything else.
+    return int(digits) if len(digits) < _LONG_NUMBER else int(Decimal(digits))
+
+
+def _structure(value: Any) -> Any:
+    return encoding.structure(encoding.encode(value))
+
+
+def _first_difference(output: str, expected: str) -> str:
+    """Where two texts first differ, by line."""
+    lines = zip_longest(output.strip().split("\n"), expected.strip().split("\n"))
+    for number, (found, wanted) in enumerate(lines, start=1):
+        if found is None:
+            return f"line {number}: expected {shorten(wanted)}, the output ended"
+        if wanted is None:
+            return f"line {number}: expected no more, got {shorten(found)}"
+        if found.split() != wanted.split():
+            return f"line {number}: expected {shorten(wanted)}, got {shorten(found)}"
+    return f"expected {shorten(expected)}, got {shorten(output)}"
