@@ -188,7 +188,8 @@ class Rewrite(Row):
 
     `by` says who divided it: the rewriting model, or the rule that changes no word
     (used where the model's rewrite failed a check, which `rejected` then names).
-    `faithful` is the share of the trace's words that the thought kept, in order.
+    `faithful` is the share of the trace's words that the rewrite kept, in order, and
+    `invented` the share of the thought's words that the trace does not have.
     """
 
     trace_id: str
@@ -198,6 +199,7 @@ class Rewrite(Row):
     solution: str
     by: Literal["model", "rule"]
     faithful: float = Field(ge=0.0, le=1.0)
+    invented: float = Field(default=0.0, ge=0.0, le=1.0)
     rejected: str = ""
     verdict: Verdict
 
@@ -221,6 +223,9 @@ class TrainingRow(Row):
     trace_id: str
     set: str
     domain: Domain
+    pass_rate: float | None = Field(
+        default=None, description="share of the teacher's samples that are right"
+    )
 
 
 class RejectedRow(Row):

@@ -1,0 +1,442 @@
+"""A right trace as a thought and a solution, and the checks that it stayed the trace.
+
+A rewriting model is told to copy the thought and to write the solution. It may also
+summarise, drop a step, change a number or answer with an error, so nothing that it
+writes is taken on trust: `check` aligns the rewritten words with those of the trace.
+What fails is divided by `divide` instead, a rule that changes no word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from rapidfuzz.distance import LCSseq
+
+from retrace.judging import judge_traces
+from retrace.judging.base import Judge
+from retrace.rows import Domain, Problem, Rewrite, Trace, Usage, Verdict
+from retrace.sections import (
+    BEGIN_SOLUTION,
+    BEGIN_THOUGHT,
+    END_SOLUTION,
+    END_THOUGHT,
+    MARKERS,
+    boxes,
+    parse,
+)
+from retrace.words import is_number, words
+
+Strategy = Literal["published", "solution_only"]
+"""What the rewriting model writes.
+
+published: both sections, the thought as a copy of the trace, as Sky-T1's recipe has it.
+solution_only: the solution; the thought is the trace itself, so its length costs no
+tokens and no word of it can change.
+"""
+
+
+class Checks(BaseModel):
+    """How a rewrite is asked for and when it is taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Strategy = Field(
+        default="published",
+        description="`published`: the model writes both sections; `solution_only`: the"
+        " thought stays the trace, the model writes the solution",
+    )
+    min_kept: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="least share of the trace's words that a rewrite keeps, in order",
+    )
+    max_invented: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="largest share of the thought's words that the trace does not have",
+    )
+    max_gap: int = Field(
+        default=12,
+        gt=0,
+        description="words in a row that may be dropped or added: more is a lost or an"
+        " invented step",
+    )
+    numbers: bool = Field(
+        default=True,
+        description="numbers and signs of the trace must stand in the thought unchanged",
+    )
+    one_code_block: bool = Field(
+        default=True, description="the solution of a program holds one block of code"
+    )
+    wrong_too: bool = Field(
+        default=False,
+        description="rewrite wrong traces as well, to measure how many a rewrite makes"
+        " acceptable; they reach a training set only if it is right afterwards",
+    )
+
+
+@dataclass(frozen=True)
+class Division:
+    """A response as two sections, by the rule or by a model."""
+
+    thought: str
+    solution: str
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How a thought compares with its trace.
+
+    kept: share of the trace's words found in the rewrite, in order; what closes the
+    trace may stand in the solution instead of the thought.
+    invented: share of the thought's words that the trace does not have there.
+    fault: the first difference that a copy cannot have, as `name: evidence`, or "".
+    """
+
+    kept: float
+    invented: float
+    fault: str = ""
+
+
+def assistant_turn(thought: str, solution: str) -> str:
+    """The text that a student learns to write."""
+    return (
+        f"{BEGIN_THOUGHT}\n\n{thought}\n\n{END_THOUGHT}\n\n"
+        f"{BEGIN_SOLUTION}\n\n{solution}\n\n{END_SOLUTION}"
+    )
+
+
+def has_marker(text: str) -> bool:
+    """Whether a text holds a marker, which would end its section early."""
+    return _MARKER.search(text) is not None
+
+
+def full_text(trace: Trace) -> str:
+    """All that a trace says: the thought that the server kept apart, then the text."""
+    return f"{trace.reasoning}\n\n{trace.text}" if trace.reasoning else trace.text
+
+
+# --- From traces to rewrites ----------------------------------------------------------
+
+
+class Response(Protocol):
+    """What came of asking the rewriting model, as `retrace.sampling` gives it."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def finish_reason(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A division on its way through the judge."""
+
+    problem: Problem
+    trace: Trace
+    division: Division
+    by: Literal["model", "rule"]
+    faithful: Faithfulness
+    rejected: str = ""
+
+
+def wanted(
+    traces: Iterable[Trace], verdicts: Mapping[str, Verdict], checks: Checks
+) -> list[Trace]:
+    """The traces that are rewritten: right ones, or all that hold an answer.
+
+    Raises:
+        KeyError: a trace has no verdict.
+    """
+    found = []
+    for trace in traces:
+        if trace.trace_id not in verdicts:
+            raise KeyError(f"trace {trace.trace_id} has no verdict: judge it first")
+        answered = checks.wrong_too and trace.finish_reason == "stop"
+        if verdicts[trace.trace_id].ok or answered:
+            found.append(trace)
+    return found
+
+
+def rewrite(
+    problems: Mapping[str, Problem],
+    traces: Iterable[Trace],
+    responses: Mapping[str, Response],
+    checks: Checks,
+    judge: Judge[Any],
+) -> Iterator[Rewrite]:
+    """One rewrite for each trace, in order, judged again.
+
+    `responses` maps a trace's id to what the rewriting model wrote; a trace without one
+    is divided by the rule. So is one whose response fails a check or whose rewrite is
+    judged wrong although the rule's is not.
+    """
+    drafts = [
+        _draft(problems[trace.problem_id], trace, responses.get(trace.trace_id), checks)
+        for trace in traces
+    ]
+    verdicts = list(_judged(judge, problems, drafts))
+    again = [
+        place
+        for place, (draft, verdict) in enumerate(zip(drafts, verdicts, strict=True))
+        if draft.by == "model" and not verdict.ok
+    ]
+    for place in again:
+        reason = f"verdict: {verdicts[place].reason.value}"
+        drafts[place] = _by_rule(drafts[place].problem, drafts[place].trace, reason)
+    second = _judged(judge, problems, [drafts[place] for place in again])
+    for place, verdict in zip(again, second, strict=True):
+        verdicts[place] = verdict
+    for draft, verdict in zip(drafts, verdicts, strict=True):
+        yield Rewrite(
+            trace_id=draft.trace.trace_id,
+            problem_id=draft.trace.problem_id,
+            sample=draft.trace.sample,
+            thought=draft.division.thought,
+            solution=draft.division.solution,
+            by=draft.by,
+            faithful=draft.faithful.kept,
+            invented=draft.faithful.invented,
+            rejected=draft.rejected,
+            verdict=verdict,
+        )
+
+
+def _draft(
+    problem: Problem, trace: Trace, response: Response | None, checks: Checks
+) -> _Draft:
+    """The model's division where it passes every check, else the rule's."""
+    if response is None:
+        return _by_rule(problem, trace, "")
+    if response.finish_reason != "stop":
+        what = f"finish_reason: {response.finish_reason} {response.error}".strip()
+        return _by_rule(problem, trace, what)
+    try:
+        division = read(problem, trace, response.text, checks)
+    except StructureError as error:
+        return _by_rule(problem, trace, str(error))
+    faithful = check(trace, division, checks)
+    if faithful.fault:
+        return _by_rule(problem, trace, faithful.fault)
+    return _Draft(problem, trace, division, "model", faithful)
+
+
+def _by_rule(problem: Problem, trace: Trace, rejected: str) -> _Draft:
+    division = divide(problem, trace)
+    return _Draft(problem, trace, division, "rule", Faithfulness(1.0, 0.0), rejected)
+
+
+def _judged(
+    judge: Judge[Any], problems: Mapping[str, Problem], drafts: list[_Draft]
+) -> Iterator[Verdict]:
+    texts = (
+        Trace(
+            trace_id=draft.trace.trace_id,
+            problem_id=draft.trace.problem_id,
+            model=draft.trace.model,
+            sample=draft.trace.sample,
+            text=assistant_turn(draft.division.thought, draft.division.solution),
+            finish_reason="stop",
+            usage=Usage(),
+        )
+        for draft in drafts
+    )
+    return judge_traces(judge, problems, texts)
+
+
+# --- What is asked of the rewriting model ---------------------------------------------
+
+
+def fill(template: str, statement: str, trace: str) -> str:
+    """Put problem and trace into a template; every other brace stays as it is."""
+    values = {"{statement}": statement, "{trace}": trace}
+    return re.sub(
+        r"\{(?:statement|trace)\}", lambda match: values[match.group()], template
+    )
+
+
+# --- What comes back ------------------------------------------------------------------
+
+
+def read(problem: Problem, trace: Trace, response: str, checks: Checks) -> Division:
+    """The sections of a model's response.
+
+    Raises:
+        StructureError: naming the part of the format that the response does not have.
+    """
+    if checks.strategy == "solution_only":
+        division = Division(_verbatim(trace), _solution_alone(response))
+    else:
+        division = _both(response)
+    if problem.domain is Domain.CODE and checks.one_code_block:
+        blocks = len(_BLOCK.findall(division.solution))
+        if blocks != 1:
+            raise StructureError("code_blocks", f"{blocks} blocks of code, expected 1")
+    return division
+
+
+class StructureError(ValueError):
+    """A response that does not have the format: a short name and the evidence."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+
+
+def check(trace: Trace, division: Division, checks: Checks) -> Faithfulness:
+    """Compare a division with its trace; `fault` says why it is not taken."""
+    source = words(full_text(trace))
+    if checks.strategy == "solution_only":
+        return Faithfulness(kept=1.0, invented=0.0)
+    faithful = align(source, division.thought, division.solution, checks)
+    if faithful.fault:
+        return faithful
+    fault = ""
+    if faithful.kept < checks.min_kept:
+        fault = f"kept: {faithful.kept:.3f} of the trace's words"
+    elif faithful.invented > checks.max_invented:
+        fault = f"invented: {faithful.invented:.3f} of the thought's words"
+    return Faithfulness(faithful.kept, faithful.invented, fault)
+
+
+def align(
+    source: list[str], thought: str, solution: str, checks: Checks
+) -> Faithfulness:
+    """Align a thought with the words of a trace by their longest common subsequence.
+
+    The closing words of the trace that the thought leaves out count as kept where the
+    solution has them in order.
+    """
+    target = words(thought)
+    common = 0
+    fault = ""
+    tail = len(source)
+    opcodes = list(LCSseq.opcodes(source, target))
+    if opcodes and opcodes[-1].tag == "delete":
+        tail = opcodes.pop().src_start
+    for code in opcodes:
+        if code.tag == "equal":
+            common += code.src_end - code.src_start
+        elif not fault:
+            dropped = source[code.src_start : code.src_end]
+            added = target[code.dest_start : code.dest_end]
+            fault = _difference(dropped, added, checks)
+    closing = source[tail:]
+    moved = LCSseq.similarity(closing, words(solution)) if closing else 0
+    if len(closing) - moved > checks.max_gap and not fault:
+        fault = f"dropped: {' '.join(closing[:20])}"
+    return Faithfulness(
+        kept=round((common + moved) / max(1, len(source)), 6),
+        invented=round(1 - common / max(1, len(target)), 6),
+        fault=fault,
+    )
+
+
+def _difference(dropped: list[str], added: list[str], checks: Checks) -> str:
+    """Why one stretch of differing words is a fault, or "" if a copy may have it."""
+    if len(dropped) - len(added) > checks.max_gap:
+        return f"dropped: {' '.join(dropped[:20])}"
+    if len(added) - len(dropped) > checks.max_gap:
+        return f"added: {' '.join(added[:20])}"
+    if checks.numbers and _quantities(dropped) != _quantities(added):
+        return f"changed: {' '.join(dropped[:12])!r} to {' '.join(added[:12])!r}"
+    return ""
+
+
+def _quantities(stretch: list[str]) -> Counter[str]:
+    return Counter(word for word in stretch if is_number(word) or word in "+-=<>!")
+
+
+def _both(response: str) -> Division:
+    found = _MARKER.findall(response)
+    if tuple(found) != MARKERS:
+        detail = f"found {' '.join(found) or 'none'}, expected each once and in order"
+        raise StructureError("markers", detail)
+    before, _, rest = response.partition(BEGIN_THOUGHT)
+    thought, _, rest = rest.partition(END_THOUGHT)
+    between, _, rest = rest.partition(BEGIN_SOLUTION)
+    solution, _, after = rest.partition(END_SOLUTION)
+    if before.strip() or between.strip() or after.strip():
+        outside = f"{before}{between}{after}".strip()
+        raise StructureError("outside", f"text outside the sections: {outside[:80]!r}")
+    if not thought.strip() or not solution.strip():
+        raise StructureError("empty", "a section is empty")
+    return Division(thought.strip(), solution.strip())
+
+
+def _solution_alone(response: str) -> str:
+    """The solution of a response that may come with or without its two markers."""
+    found = _MARKER.findall(response)
+    if found not in ([], [BEGIN_SOLUTION, END_SOLUTION]):
+        detail = f"found {' '.join(found)}, expected a solution section alone"
+        raise StructureError("markers", detail)
+    if found:
+        before, _, rest = response.partition(BEGIN_SOLUTION)
+        response, _, after = rest.partition(END_SOLUTION)
+        if before.strip() or after.strip():
+            raise StructureError("outside", "text outside the solution section")
+    if not response.strip():
+        raise StructureError("empty", "the solution is empty")
+    return response.strip()
+
+
+def _verbatim(trace: Trace) -> str:
+    """The trace as a thought: its own markers would end the section early."""
+    return _MARKER.sub("", full_text(trace)).strip()
+
+
+# --- The rule that changes no word ----------------------------------------------------
+
+
+def divide(problem: Problem, trace: Trace) -> Division:
+    """Divide a trace without changing a word; the thought may be empty.
+
+    A trace that comes in two parts keeps them. A program's solution begins at its last
+    block of code. Any other solution begins at the last statement of the answer: its
+    paragraph, or its line or sentence where the paragraph is all there is.
+    """
+    if trace.reasoning.strip() and trace.text.strip():
+        return Division(trace.reasoning.strip(), _MARKER.sub("", trace.text).strip())
+    sections = parse(trace.text)
+    if sections.thought and sections.solution:
+        return Division(sections.thought, sections.solution)
+    text = _MARKER.sub("", trace.text).strip()
+    start = _code_start(text) if problem.domain is Domain.CODE else None
+    if start is None:
+        start = _answer_start(text)
+    return Division(text[:start].strip(), text[start:].strip())
+
+
+def _code_start(text: str) -> int | None:
+    blocks = list(_BLOCK.finditer(text))
+    return blocks[-1].start() if blocks else None
+
+
+def _answer_start(text: str) -> int:
+    """Where the unit that states the answer begins.
+
+    The last box states it, else the last unit of the text does.
+    """
+    found = boxes(text)
+    stated = found[-1].start if found else len(text)
+    for boundary in (_PARAGRAPH, _LINE, _SENTENCE):
+        starts = [match.end() for match in boundary.finditer(text, 0, stated)]
+        if starts and text[: starts[-1]].strip():
+            return starts[-1]
+    return 0
+
+
+_MARKER = re.compile(r"<\|(?:begin|end)_of_(?:thought|solution)\|>")
+_BLOCK = re.compile(r"^[ \t]*```[^\n`]*\n.*?^[ \t]*```", re.DOTALL | re.MULTILINE)
+_PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+_LINE = re.compile(r"\n\s*")
+_SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[A-Z\\$*])")

@@ -1,0 +1,168 @@
+r"""The words of a text, whatever its typesetting.
+
+Two copies of a problem seldom agree in their characters: one has `\frac{1}{2}`, the
+other 1/2; one writes 10{,}080, the other 10,080. Here both become the same words. Used
+wherever texts are compared: rewrites with traces, problems with problems.
+
+Multiplication and division leave no word ("3/4", "\frac{3}{4}" and "3 \cdot 4" are all
+`3 4`); plus, minus and relations do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+VARIABLE = "·"
+"""Stands for every variable where `fold` is asked for: letters, Greek, points."""
+
+
+def words(text: str, fold: bool = False) -> list[str]:
+    """The words of a text, in order: lower-case words, numbers, signs.
+
+    With `fold` every variable becomes `VARIABLE`, so renaming changes nothing: single
+    letters (the article "a" with them), Greek letters, and points like ABC.
+    """
+    table = _FOLDED if fold else _PLAIN
+    return [word for token in tokens(text) if (word := table[token])]
+
+
+def tokens(text: str) -> list[str]:
+    """The raw tokens of a text, to be looked up in `canonical`."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
+    if "[asy]" in text:
+        text = _DRAWING.sub(" ", text)
+    if "\\frac" in text or "\\dfrac" in text or "\\tfrac" in text or "\\sqrt" in text:
+        text = _BARE_ARGUMENTS.sub(r"\1 \2 \3", text)
+    return _TOKEN.findall(text)
+
+
+def canonical(token: str, fold: bool) -> str:
+    """The word that a token stands for; empty if it is typesetting alone."""
+    if token[0] == "\\":
+        return _command(token, fold)
+    if token[0].isdigit():
+        return _number(token)
+    if token.isalpha():
+        if fold and _is_variable(token):
+            return VARIABLE
+        word = token.lower()
+        return _NUMERALS.get(word, _GREEK_LETTERS.get(word, word))
+    return token
+
+
+def is_number(word: str) -> bool:
+    return word[0].isdigit()
+
+
+def is_plain(word: str) -> bool:
+    """Whether a word carries meaning of its own: neither number, sign nor variable."""
+    return word[0].isalpha() and word != VARIABLE
+
+
+def stable_hash(word: str) -> int:
+    """64 bits that do not change between processes."""
+    digest = hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
+
+
+class _Table(dict[str, str]):
+    """Token to word; each token is worked out once."""
+
+    def __init__(self, fold: bool) -> None:
+        super().__init__()
+        self._fold = fold
+
+    def __missing__(self, token: str) -> str:
+        word = canonical(token, self._fold)
+        if len(self) < _TABLE_LIMIT:
+            self[token] = word
+        return word
+
+
+_TABLE_LIMIT = 1_000_000
+_PLAIN = _Table(fold=False)
+_FOLDED = _Table(fold=True)
+
+_TOKEN = re.compile(
+    r"""
+      \\(?:begin|end)\s*\{[a-zA-Z*]+\}
+    | \\[a-zA-Z]+
+    | [^\W\d_]+
+    | \d+ (?: (?: , | \{,\} | \\,\\! | ,\\! | \\, | \\! ) \d{3} (?!\d) )* (?: \.\d+ )?
+    | [+=<>]
+    | (?<![A-Za-z-])-(?!-) | (?<!-)-(?![A-Za-z-])
+    | (?<=[\d)}])!
+    """,
+    re.VERBOSE,
+)
+_DRAWING = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)
+_BARE_ARGUMENTS = re.compile(r"(\\[dt]?frac|\\sqrt)\s*(\d)(\d?)")
+_SIGNS = str.maketrans(
+    {"−": "-", "–": "-", "—": " ", "≤": " \\le ", "≥": " \\ge ", "≠": " \\ne "}
+    | {"±": " \\pm ", "√": " \\sqrt ", "∠": " \\angle ", "∞": " \\infty "}
+    | {"△": " \\triangle ", "×": " ", "⋅": " ", "÷": " "}
+)
+
+_TYPESETTING = frozenset(
+    """
+    begin end left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle
+    text textbf textit textrm texttt textsc textnormal mbox hbox emph underline
+    mathrm mathbf mathit mathsf mathtt mathcal mathbb mathfrak boldsymbol bm rm bf it
+    operatorname displaystyle textstyle scriptstyle limits nolimits quad qquad hspace
+    vspace space hfill phantom hphantom vphantom label tag nonumber noindent newline
+    item hline frac dfrac tfrac cfrac over cdot times div ast displaylines
+    ldots cdots dots vdots ddots dotsc dotsb colon mid vert lvert rvert Vert lVert rVert
+    overline bar vec hat widehat tilde widetilde overrightarrow boxed fbox
+    lbrace rbrace lbrack rbrack langle rangle circ degree
+    """.split()
+)
+_RENAMED = {
+    "leq": "<", "le": "<", "leqslant": "<", "lt": "<", "geq": ">", "ge": ">",
+    "geqslant": ">", "gt": ">", "neq": "ne", "binom": "choose", "dbinom": "choose",
+    "tbinom": "choose", "land": "and", "lor": "or", "to": "rightarrow",
+}  # fmt: skip
+_GREEK = frozenset(
+    """
+    alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda
+    mu nu xi rho sigma tau upsilon phi varphi chi psi omega ell Gamma Delta Theta Lambda
+    Xi Sigma Phi Psi Omega
+    """.split()
+)
+_GREEK_LETTERS = {
+    unicodedata.lookup(f"GREEK SMALL LETTER {name}"): name.lower()
+    for name in (
+        "ALPHA BETA GAMMA DELTA EPSILON ZETA ETA THETA IOTA KAPPA LAMDA MU NU XI PI RHO"
+        " SIGMA TAU UPSILON PHI CHI PSI OMEGA"
+    ).split()
+} | {"λ": "lambda"}
+_NUMERALS = {
+    "zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6",
+    "seven": "7", "eight": "8", "nine": "9", "ten": "10", "eleven": "11",
+    "twelve": "12",
+}  # fmt: skip
+
+
+def _command(token: str, fold: bool) -> str:
+    name = token[1:]
+    if name in _TYPESETTING or "{" in name:
+        return ""
+    if fold and name in _GREEK:
+        return VARIABLE
+    name = name.removeprefix("var") if name in _GREEK else name
+    return _RENAMED.get(name, name.lower())
+
+
+def _number(token: str) -> str:
+    whole, _, decimals = re.sub(r"[^\d.]", "", token).partition(".")
+    decimals = decimals.rstrip("0")
+    whole = whole.lstrip("0") or "0"
+    return f"{whole}.{decimals}" if decimals else whole
+
+
+def _is_variable(token: str) -> bool:
+    if len(token) == 1:
+        return token != "π"
+    return token.isupper() and len(token) <= 4

@@ -1,0 +1,74 @@
+"""Rewrite the right traces of a shard into a thought and a solution, judged again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from retrace import environment, rewriting
+from retrace.judging import open_judge
+from retrace.rows import Problem, Rewrite, Trace, Verdict, read_rows, write_rows
+
+log = logging.getLogger("rewrite_traces")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
+    )
+    environment.require(args.software)
+    rewriter = json.loads(args.rewriter)
+    checks = rewriting.Checks.model_validate((rewriter or {}).get("checks", {}))
+    problems = {row.problem_id: row for row in read_rows(args.problems, Problem)}
+    verdicts = {row.trace_id: row for row in read_rows(args.verdicts, Verdict)}
+    traces = rewriting.wanted(read_rows(args.traces, Trace), verdicts, checks)
+    responses: dict[str, rewriting.Response] = {}
+    counts: Counter[str] = Counter()
+    with open_judge(json.loads(args.judge), args.threads) as judge:
+        rows = rewriting.rewrite(problems, traces, responses, checks, judge)
+        count = write_rows(args.out, _counted(rows, counts))
+    log.info("%d rewrites of %d traces", count, len(verdicts))
+    for name, number in sorted(counts.items()):
+        log.info("  %s: %d", name, number)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", type=Path, required=True)
+    parser.add_argument("--traces", type=Path, required=True)
+    parser.add_argument("--verdicts", type=Path, required=True)
+    parser.add_argument("--judge", required=True, help="the judge's policy, as JSON")
+    parser.add_argument(
+        "--rewriter",
+        required=True,
+        help="model, prompt, sampling and checks as JSON; null divides by the rule",
+    )
+    parser.add_argument("--engine", help="the rewriting model's engine, as JSON")
+    parser.add_argument("--weights", help="directory, hub id or the API's name")
+    parser.add_argument("--revision", default="", help="commit of a hub id")
+    parser.add_argument("--journals", type=Path, help="folder of the model's journals")
+    parser.add_argument("--journal", type=Path, help="the journal that this job writes")
+    parser.add_argument("--threads", type=int, default=1, help="judge processes")
+    parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
+    parser.add_argument("--out", type=Path, required=True)
+    return parser
+
+
+def _counted(rows: Iterable[Rewrite], counts: Counter[str]) -> Iterator[Rewrite]:
+    """Pass rewrites on; count who wrote them and why a model's was turned down."""
+    for row in rows:
+        counts[f"by {row.by}, {row.verdict.reason.value}"] += 1
+        if row.rejected:
+            counts[f"turned down for {row.rejected.partition(':')[0]}"] += 1
+        yield row
+
+
+if __name__ == "__main__":
+    sys.exit(main())
