@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rapidfuzz.distance import LCSseq
 
 from retrace.judging import judge_traces
@@ -70,7 +70,7 @@ class Checks(BaseModel):
     )
     numbers: bool = Field(
         default=True,
-        description="numbers and signs of the trace must stand in the thought unchanged",
+        description="numbers and signs of the trace stand in the thought unchanged",
     )
     one_code_block: bool = Field(
         default=True, description="the solution of a program holds one block of code"
@@ -256,8 +256,57 @@ def _judged(
 # --- What is asked of the rewriting model ---------------------------------------------
 
 
-def fill(template: str, statement: str, trace: str) -> str:
-    """Put problem and trace into a template; every other brace stays as it is."""
+class Shot(BaseModel):
+    """A worked example of a rewrite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    statement: str = Field(default="", description="the example's problem")
+    trace: str = Field(default="", description="the example's trace")
+    response: str = Field(description="the rewrite as the model should write it")
+
+
+class Prompt(BaseModel):
+    """How a trace is put to the rewriting model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str | None = Field(
+        default=None, description="the system message; none is sent when absent"
+    )
+    template: str = Field(
+        description="the user message; {trace} and {statement} stand for the trace and"
+        " its problem, every other brace for itself"
+    )
+    shots: list[Shot] = Field(default_factory=list, description="worked examples")
+
+    @field_validator("template")
+    @classmethod
+    def _holds_the_trace(cls, template: str) -> str:
+        if template.count("{trace}") != 1:
+            raise ValueError(
+                f"the template holds {{trace}} {template.count('{trace}')} times,"
+                " expected exactly once"
+            )
+        return template
+
+
+def messages(prompt: Prompt, problem: Problem, trace: Trace) -> list[dict[str, str]]:
+    """The chat messages that ask for one rewrite."""
+    parts = []
+    if prompt.system is not None:
+        parts.append({"role": "system", "content": prompt.system})
+    for shot in prompt.shots:
+        asked = _fill(prompt.template, shot.statement, shot.trace)
+        parts.append({"role": "user", "content": asked})
+        parts.append({"role": "assistant", "content": shot.response})
+    asked = _fill(prompt.template, problem.statement, full_text(trace))
+    parts.append({"role": "user", "content": asked})
+    return parts
+
+
+def _fill(template: str, statement: str, trace: str) -> str:
+    # In one pass: a statement may hold the word {trace}.
     values = {"{statement}": statement, "{trace}": trace}
     return re.sub(
         r"\{(?:statement|trace)\}", lambda match: values[match.group()], template
@@ -317,20 +366,17 @@ def align(
     solution has them in order.
     """
     target = words(thought)
-    common = 0
-    fault = ""
-    tail = len(source)
-    opcodes = list(LCSseq.opcodes(source, target))
-    if opcodes and opcodes[-1].tag == "delete":
-        tail = opcodes.pop().src_start
-    for code in opcodes:
-        if code.tag == "equal":
-            common += code.src_end - code.src_start
-        elif not fault:
-            dropped = source[code.src_start : code.src_end]
-            added = target[code.dest_start : code.dest_end]
-            fault = _difference(dropped, added, checks)
-    closing = source[tail:]
+    equal = _matches(source, target)
+    common = sum(length for _, _, length in equal)
+    differences = []
+    after, dest_after = 0, 0
+    for start, dest, length in equal:
+        differences.append((source[after:start], target[dest_after:dest]))
+        after, dest_after = start + length, dest + length
+    differences.append(([], target[dest_after:]))
+    faults = (_difference(dropped, added, checks) for dropped, added in differences)
+    fault = next(filter(None, faults), "")
+    closing = source[after:]
     moved = LCSseq.similarity(closing, words(solution)) if closing else 0
     if len(closing) - moved > checks.max_gap and not fault:
         fault = f"dropped: {' '.join(closing[:20])}"
@@ -341,14 +387,41 @@ def align(
     )
 
 
+def _matches(source: list[str], target: list[str]) -> list[tuple[int, int, int]]:
+    """Runs of equal words as (start in source, start in target, length).
+
+    A few equal words between longer differences on both sides are chance ("the", "so"),
+    and are left out.
+    """
+    codes = list(LCSseq.opcodes(source, target))
+    found = [
+        (code.src_start, code.dest_start, code.src_end - code.src_start)
+        for code in codes
+        if code.tag == "equal"
+    ]
+    ends = [(0, 0), *((src + n, dest + n) for src, dest, n in found)]
+    starts = [*((src, dest) for src, dest, _ in found), (len(source), len(target))]
+    edits = [
+        max(src - end, dest - dest_end)
+        for (end, dest_end), (src, dest) in zip(ends, starts, strict=True)
+    ]
+    return [
+        run
+        for run, before, behind in zip(found, edits, edits[1:], strict=False)
+        if run[2] > min(_CHANCE, before, behind)
+    ]
+
+
+_CHANCE = 3
+"""Longest run of equal words that can be chance between two differences."""
+
+
 def _difference(dropped: list[str], added: list[str], checks: Checks) -> str:
     """Why one stretch of differing words is a fault, or "" if a copy may have it."""
-    if len(dropped) - len(added) > checks.max_gap:
-        return f"dropped: {' '.join(dropped[:20])}"
-    if len(added) - len(dropped) > checks.max_gap:
-        return f"added: {' '.join(added[:20])}"
-    if checks.numbers and _quantities(dropped) != _quantities(added):
-        return f"changed: {' '.join(dropped[:12])!r} to {' '.join(added[:12])!r}"
+    name = "changed" if dropped and added else "dropped" if dropped else "added"
+    changed = checks.numbers and _quantities(dropped) != _quantities(added)
+    if changed or abs(len(dropped) - len(added)) > checks.max_gap:
+        return f"{name}: {' '.join(dropped[:12])!r} to {' '.join(added[:12])!r}"
     return ""
 
 

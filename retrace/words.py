@@ -106,8 +106,7 @@ _SIGNS = str.maketrans(
     | {"△": " \\triangle ", "×": " ", "⋅": " ", "÷": " "}
 )
 
-_TYPESETTING = frozenset(
-    """
+_TYPESETTING_NAMES = """
     begin end left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle
     text textbf textit textrm texttt textsc textnormal mbox hbox emph underline
     mathrm mathbf mathit mathsf mathtt mathcal mathbb mathfrak boldsymbol bm rm bf it
@@ -117,27 +116,25 @@ _TYPESETTING = frozenset(
     ldots cdots dots vdots ddots dotsc dotsb colon mid vert lvert rvert Vert lVert rVert
     overline bar vec hat widehat tilde widetilde overrightarrow boxed fbox
     lbrace rbrace lbrack rbrack langle rangle circ degree
-    """.split()
-)
+    """
+_TYPESETTING = frozenset(_TYPESETTING_NAMES.split())
 _RENAMED = {
     "leq": "<", "le": "<", "leqslant": "<", "lt": "<", "geq": ">", "ge": ">",
     "geqslant": ">", "gt": ">", "neq": "ne", "binom": "choose", "dbinom": "choose",
     "tbinom": "choose", "land": "and", "lor": "or", "to": "rightarrow",
 }  # fmt: skip
-_GREEK = frozenset(
-    """
+_GREEK_NAMES = """
     alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda
     mu nu xi rho sigma tau upsilon phi varphi chi psi omega ell Gamma Delta Theta Lambda
     Xi Sigma Phi Psi Omega
-    """.split()
-)
+    """
+_GREEK = frozenset(_GREEK_NAMES.split())
+_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu xi pi"
+_SMALL += " rho sigma tau upsilon phi chi psi omega"
 _GREEK_LETTERS = {
-    unicodedata.lookup(f"GREEK SMALL LETTER {name}"): name.lower()
-    for name in (
-        "ALPHA BETA GAMMA DELTA EPSILON ZETA ETA THETA IOTA KAPPA LAMDA MU NU XI PI RHO"
-        " SIGMA TAU UPSILON PHI CHI PSI OMEGA"
-    ).split()
-} | {"λ": "lambda"}
+    unicodedata.lookup(f"GREEK SMALL LETTER {name}"): name.replace("lamda", "lambda")
+    for name in _SMALL.split()
+}
 _NUMERALS = {
     "zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6",
     "seven": "7", "eight": "8", "nine": "9", "ten": "10", "eleven": "11",

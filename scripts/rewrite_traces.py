@@ -9,26 +9,29 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from retrace import environment, rewriting
+from retrace import engines, environment, rewriting
+from retrace.dispatch import Effort
+from retrace.journal import Journal, journals_under
 from retrace.judging import open_judge
 from retrace.rows import Problem, Rewrite, Trace, Verdict, read_rows, write_rows
+from retrace.sampling import Request, Sampling, ask
+from retrace.stopping import command
 
 log = logging.getLogger("rewrite_traces")
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
-    )
+    log.setLevel(logging.INFO)
     environment.require(args.software)
     rewriter = json.loads(args.rewriter)
     checks = rewriting.Checks.model_validate((rewriter or {}).get("checks", {}))
     problems = {row.problem_id: row for row in read_rows(args.problems, Problem)}
     verdicts = {row.trace_id: row for row in read_rows(args.verdicts, Verdict)}
     traces = rewriting.wanted(read_rows(args.traces, Trace), verdicts, checks)
-    responses: dict[str, rewriting.Response] = {}
+    responses = ask_all(args, rewriter, problems, traces) if rewriter else {}
     counts: Counter[str] = Counter()
     with open_judge(json.loads(args.judge), args.threads) as judge:
         rows = rewriting.rewrite(problems, traces, responses, checks, judge)
@@ -37,6 +40,31 @@ def main(arguments: list[str] | None = None) -> int:
     for name, number in sorted(counts.items()):
         log.info("  %s: %d", name, number)
     return 0
+
+
+def ask_all(
+    args: argparse.Namespace,
+    rewriter: dict[str, Any],
+    problems: dict[str, Problem],
+    traces: list[Trace],
+) -> dict[str, rewriting.Response]:
+    """What the rewriting model makes of each trace, by the trace's id."""
+    prompt = rewriting.Prompt.model_validate(rewriter["prompt"])
+    sampling = Sampling.model_validate(rewriter["sampling"])
+    requests = [
+        Request(rewriting.messages(prompt, problems[trace.problem_id], trace), sampling)
+        for trace in traces
+    ]
+    log_file = args.journal.with_suffix(".engine.log")
+    about = {"model": rewriter["model"], "set": args.problems.parent.name}
+    others = journals_under(args.journals)
+    with (
+        Journal(args.journal, others) as journal,
+        engines.load(args.engine, args.weights, args.revision, log_file) as engine,
+    ):
+        answers = ask(requests, engine, journal, args.effort, about=about)
+        ids = (trace.trace_id for trace in traces)
+        return dict(zip(ids, answers, strict=True))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="model, prompt, sampling and checks as JSON; null divides by the rule",
     )
-    parser.add_argument("--engine", help="the rewriting model's engine, as JSON")
+    parser.add_argument("--engine", type=json.loads, help="the model's engine as JSON")
+    parser.add_argument("--effort", type=Effort.model_validate_json, default=Effort())
     parser.add_argument("--weights", help="directory, hub id or the API's name")
     parser.add_argument("--revision", default="", help="commit of a hub id")
     parser.add_argument("--journals", type=Path, help="folder of the model's journals")
@@ -71,4 +100,4 @@ def _counted(rows: Iterable[Rewrite], counts: Counter[str]) -> Iterator[Rewrite]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(main))

@@ -1,4 +1,4 @@
-"""Candidates for the training set: every trace with its problem, verdict and sections."""
+"""Candidates for a training set: traces with problem, verdict and sections."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def join(
 
 
 def pass_rates(verdicts: Iterable[Verdict]) -> dict[str, float]:
-    """Right samples over judged samples of each problem; a failed request is neither."""
+    """Right samples over judged ones of each problem; a failed request is neither."""
     right: dict[str, int] = {}
     judged: dict[str, int] = {}
     for verdict in verdicts:

@@ -85,7 +85,7 @@ def repeated(
 
 def _near(encoded: Mapping[str, Hashes], settings: Deduplication) -> dict[str, str]:
     """The first member of the cluster of each text, by union and find."""
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
 
     # Weights against false negatives: a false candidate costs one comparison only.
     lsh = MinHashLSH(settings.similarity, settings.permutations, weights=(0.05, 0.95))

@@ -26,7 +26,8 @@ def encode(text: str) -> Hashes:
     """The words of a text as hashes, variables folded, typesetting left out."""
     found = tokens(text)
     hashes = np.fromiter(map(_TABLE.__getitem__, found), np.uint64, len(found))
-    return hashes[hashes != 0]
+    kept: Hashes = hashes[hashes != 0]
+    return kept
 
 
 def pieces(hashes: Hashes, size: int) -> Hashes:
@@ -38,10 +39,8 @@ def pieces(hashes: Hashes, size: int) -> Hashes:
     power = hashes
     while size:
         if size & 1:
-            if result is None:
-                result = power
-            else:
-                result = _joined(result, power[done:], width)
+            rest = power[done:]
+            result = rest if result is None else _joined(result, rest, width)
             done += width
         size >>= 1
         if size:

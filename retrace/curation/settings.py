@@ -100,12 +100,12 @@ class Decontamination(Section):
     boilerplate: int = Field(
         default=3,
         ge=2,
-        description="a piece that stands in this many benchmark problems is boilerplate",
+        description="a piece in this many benchmark problems is boilerplate",
     )
     common: int = Field(
         default=10,
         ge=2,
-        description="a piece that stands in this many training problems is boilerplate",
+        description="a piece in this many training problems is boilerplate",
     )
     coverage: float = Field(
         default=0.5,

@@ -1,0 +1,126 @@
+"""Build a training set from judged traces: rows, rejected rows, report and card."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from retrace import environment
+from retrace.curation import Settings, build, card
+from retrace.rows import (
+    Problem,
+    Rewrite,
+    Trace,
+    Verdict,
+    read_rows,
+    write_lines,
+    write_rows,
+)
+
+R = TypeVar("R", bound=BaseModel)
+log = logging.getLogger("build_dataset")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
+    )
+    environment.require(args.software)
+    recipe = build.Recipe(args.templates, args.mixture, args.system, args.curation)
+    dataset = build.build(
+        recipe,
+        _rows(args.problems, Problem),
+        _rows(args.traces, Trace),
+        _rows(args.verdicts, Verdict),
+        _rows(args.rewrites, Rewrite),
+        _rows(args.benchmarks, Problem),
+        _counter(args.tokenizer),
+    )
+    write_rows(args.train, dataset.train)
+    write_rows(args.rejected, dataset.rejected)
+    report = {
+        "dataset": args.dataset,
+        **dataset.report,
+        "tokenizer": bool(args.tokenizer),
+        "settings": args.curation.model_dump(mode="json"),
+        "software": args.software,
+        "inputs": list(_inputs(args)),
+        "outputs": {path.name: _sha256(path) for path in (args.train, args.rejected)},
+    }
+    text = json.dumps(report, ensure_ascii=False, indent=1)
+    write_lines(args.report, [text])
+    write_lines(args.card, card.card(args.dataset, report).splitlines())
+    for line in report["mixture"]["shortfalls"]:
+        log.warning("%s", line)
+    log.info("%d rows, %d rejected", len(dataset.train), len(dataset.rejected))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--dataset", required=True, help="its name")
+    for kind in ("problems", "traces", "verdicts", "rewrites"):
+        add(f"--{kind}", type=Path, nargs="+", required=True)
+    add("--benchmarks", type=Path, nargs="*", default=[], help="problems to keep out")
+    add("--templates", type=json.loads, required=True, help="user turn of each set")
+    add("--mixture", type=json.loads, required=True, help="rows wanted of each set")
+    add("--system", required=True, help="system text of every row")
+    add("--curation", type=Settings.model_validate_json, default=Settings())
+    add("--tokenizer", help="directory or hub id; without one, words are counted")
+    add("--threads", type=int, default=1, help="processes")
+    add("--software", nargs="*", default=[], help="name==version pins")
+    for kind in ("train", "rejected", "report", "card"):
+        add(f"--{kind}", type=Path, required=True)
+    return parser
+
+
+def _rows(paths: list[Path], model: type[R]) -> Iterator[R]:
+    for path in paths:
+        yield from read_rows(path, model)
+
+
+def _counter(tokenizer: str | None) -> Callable[[str], int]:
+    """How a text's length is measured: the student's tokens, or words."""
+    if not tokenizer:
+        return lambda text: len(text.split())
+    from transformers import AutoTokenizer
+
+    loaded = AutoTokenizer.from_pretrained(tokenizer)
+    return lambda text: len(loaded(text, add_special_tokens=False)["input_ids"])
+
+
+def _inputs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Hashes of the inputs, in an order that is not that of the command line."""
+    for role in ("problems", "traces", "verdicts", "rewrites", "benchmarks"):
+        found = []
+        for path in getattr(args, role):
+            with open(path, "rb") as file:
+                rows = sum(1 for _ in file)
+            found.append((path.parent.name, path.stem, _sha256(path), rows))
+        for name, shard, digest, rows in sorted(found):
+            yield {
+                "role": role,
+                "set": name,
+                "shard": shard,
+                "rows": rows,
+                "sha256": digest,
+            }
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
