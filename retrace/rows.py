@@ -43,7 +43,7 @@ class Answer(Row):
 
 
 class Options(Row):
-    """The reference of a multiple-choice problem: 2 to 16 options, one of them right."""
+    """The reference of a multiple-choice problem: 2 to 16 options, one is right."""
 
     kind: Literal["options"] = "options"
     options: list[str] = Field(min_length=2, max_length=16)
@@ -214,7 +214,7 @@ class Turn(Row):
 
 
 class TrainingRow(Row):
-    """ShareGPT, as LLaMA-Factory reads it, with the ids that lead back to the source."""
+    """ShareGPT, as LLaMA-Factory reads it, with the ids that lead to the source."""
 
     id: str
     system: str

@@ -22,7 +22,7 @@ from retrace.rows import TrainingRow
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +86,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, row: TrainingRow) -> Example:
     messages = [{"role": "user", "content": user.value}]
     if row.system:
         messages.insert(0, {"role": "system", "content": row.system})
-    prompt: list[int] = tokenizer.apply_chat_template(
-        messages, add_generation_prompt=True, tokenize=True, return_dict=False
+    text = tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=False
     )
+    prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
     answer = tokenizer(assistant.value, add_special_tokens=False)["input_ids"]
     answer = [*answer, tokenizer.eos_token_id]
     return {
@@ -234,7 +235,7 @@ def _start_ranks(threads: int) -> None:
 
 def _arguments(settings: Settings, checkpoints: Path) -> Any:
     import torch
-    from trl import SFTConfig
+    from trl.trainer.sft_config import SFTConfig
 
     ranks = int(os.environ["WORLD_SIZE"])
     at_once = settings.micro_batch_size * ranks
@@ -282,7 +283,7 @@ def _trainer(
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
-    from trl import SFTTrainer
+    from trl.trainer.sft_trainer import SFTTrainer
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     return SFTTrainer(
@@ -338,6 +339,8 @@ def metric_lines(run: Run) -> list[str]:
         "num_tokens": "tokens",
     }
     return [
-        json.dumps({ours: entry[theirs] for theirs, ours in keys.items() if theirs in entry})
+        json.dumps(
+            {ours: entry[theirs] for theirs, ours in keys.items() if theirs in entry}
+        )
         for entry in run.history
     ]

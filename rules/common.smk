@@ -9,6 +9,7 @@ from pathlib import Path
 from retrace import environment, fingerprint
 from retrace import weights as weight_files
 from retrace.config import ConfigError, read_recipe
+from retrace.engines import lending
 from retrace.problems import open_source
 from retrace.problems.base import shard_digests
 
@@ -20,6 +21,9 @@ except ConfigError as error:
 config = RECIPE.model_dump(mode="json")
 
 ROOT = Path(workflow.basedir)
+
+# Jobs may lend one another a server that a model's config lets linger; it ends with us.
+lending.become_owner()
 
 # Jobs run the Python that runs Snakemake, unless they bring an environment of their own.
 if not workflow.deployment_settings.deployment_method:
@@ -78,9 +82,7 @@ ENGINE = plugin("retrace.engines", "models/{model}/engine")
 
 def code(script, *plugins):
     """Digests of a script and of all it imports from this repository."""
-    return lambda wildcards: code_of(
-        script, *(module(wildcards) for module in plugins)
-    )
+    return lambda wildcards: code_of(script, *(module(wildcards) for module in plugins))
 
 
 @cache
@@ -96,7 +98,9 @@ def software(*names):
     def pins(wildcards):
         packages = []
         for name in names:
-            packages += [name] if isinstance(name, str) else packages_of(name(wildcards))
+            packages += (
+                [name] if isinstance(name, str) else packages_of(name(wildcards))
+            )
         return environment.software(ROOT / config["environment"], packages)
 
     return pins
@@ -148,33 +152,20 @@ def model_files(name):
 
 
 def weights(name):
-    """Weights by their name: the files to wait for, where they are, which revision."""
+    """Weights by their name: the files to wait for, and the arguments that name them."""
     if name is None:
-        return [], "", ""
-    if name in config["students"]:
-        return model_files(name), f"models/{name}", ""
-    given = config["weights"][name]
-    if given["kind"] == "package":
-        return model_files(name), f"models/{name}", ""
-    if given["kind"] == "local":
-        return [f"{given['path']}/config.json"], given["path"], ""
-    return [], given["repo"], given["revision"]
+        return [], []
+    imported = config["weights"].get(name, {"kind": "package"})
+    if imported["kind"] == "package":
+        return model_files(name), ["--weights", f"models/{name}"]
+    if imported["kind"] == "local":
+        path = imported["path"]
+        return [f"{path}/config.json"], ["--weights", path]
+    return [], ["--weights", imported["repo"], "--revision", imported["revision"]]
 
 
-def weights_of(model):
+def model_weights(model):
     return weights(config["models"][model]["weights"])
-
-
-def model_inputs(wildcards):
-    return weights_of(wildcards.model)[0]
-
-
-def model_location(wildcards):
-    return weights_of(wildcards.model)[1]
-
-
-def model_revision(wildcards):
-    return weights_of(wildcards.model)[2]
 
 
 # --- Prompts and sampling ---------------------------------------------------------------
@@ -182,7 +173,10 @@ def model_revision(wildcards):
 
 def prompt(wildcards):
     """How a set is put to a model: the shots count only for a model that sees them."""
-    problem_set, model = config["sets"][wildcards.set], config["models"][wildcards.model]
+    problem_set, model = (
+        config["sets"][wildcards.set],
+        config["models"][wildcards.model],
+    )
     return canonical(
         {
             "system": model["system"],
@@ -202,9 +196,7 @@ def sampling(wildcards):
 
 def effective_sampling(model, problem_set):
     """A set's sampling, with the model's own values over it."""
-    return (
-        config["sets"][problem_set]["sampling"] | config["models"][model]["sampling"]
-    )
+    return config["sets"][problem_set]["sampling"] | config["models"][model]["sampling"]
 
 
 # --- Everything -------------------------------------------------------------------------

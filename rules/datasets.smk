@@ -6,7 +6,9 @@ def dataset_inputs(pattern):
 
     def paths(wildcards):
         dataset = config["datasets"][wildcards.dataset]
-        return files(pattern, [(dataset["teacher"], name) for name in dataset["mixture"]])
+        return files(
+            pattern, [(dataset["teacher"], name) for name in dataset["mixture"]]
+        )
 
     return paths
 

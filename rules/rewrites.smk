@@ -15,30 +15,33 @@ def rewriter_model(wildcards):
 def rewriter_engine(wildcards):
     """The engine's module, which decides what a rewrite depends on."""
     model = rewriter_model(wildcards)
-    return f"retrace.engines.{config['models'][model]['engine']['kind']}" if model else None
+    return (
+        f"retrace.engines.{config['models'][model]['engine']['kind']}"
+        if model
+        else None
+    )
 
 
 def rewriter_inputs(wildcards):
     model = rewriter_model(wildcards)
-    return weights_of(model)[0] if model else []
+    return model_weights(model)[0] if model else []
 
 
 def rewriter_arguments(wildcards):
     """How to reach the rewriting model, and where its answers are kept."""
     model = rewriter_model(wildcards)
     if not model:
-        return ""
-    _, location, revision = weights_of(model)
-    engine = canonical(config["models"][model]["engine"])
-    arguments = {
-        "--engine": engine,
-        "--weights": location,
-        "--revision": revision,
-        "--journals": f"journals/{model}",
-        "--journal": f"journals/{model}/rewrites-of-{wildcards.model}"
-        f"/{wildcards.set}/{wildcards.shard}.jsonl",
-    }
-    return " ".join(f"{flag} {shlex.quote(value)}" for flag, value in arguments.items())
+        return []
+    return [
+        *("--engine", canonical(config["models"][model]["engine"])),
+        *model_weights(model)[1],
+        *("--journals", f"journals/{model}"),
+        *(
+            "--journal",
+            f"journals/{model}/of-{wildcards.model}"
+            f"/{wildcards.set}/{wildcards.shard}.jsonl",
+        ),
+    ]
 
 
 rule rewrite_traces:
@@ -66,5 +69,5 @@ rule rewrite_traces:
     shell:
         "python scripts/rewrite_traces.py --problems {input.problems}"
         " --traces {input.traces} --verdicts {input.verdicts}"
-        " --judge {params.judge:q} --rewriter {params.rewriter:q} {params.reach}"
+        " --judge {params.judge:q} --rewriter {params.rewriter:q} {params.reach:q}"
         " --threads {threads} --software {params.software} --out {output} 2> {log}"

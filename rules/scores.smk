@@ -24,8 +24,7 @@ def protocol(wildcards):
     model = config["models"][wildcards.model]
     return canonical(
         {
-            "weights": model["weights"],
-            "revision": weights_of(wildcards.model)[2],
+            "weights": config["weights"].get(model["weights"], model["weights"]),
             "engine": model["engine"],
             "system": model["system"],
             "few_shot": model["few_shot"],

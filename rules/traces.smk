@@ -5,7 +5,7 @@
 rule sample_traces:
     input:
         problems=PROBLEMS,
-        weights=model_inputs,
+        weights=lambda wildcards: model_weights(wildcards.model)[0],
     output:
         traces=TRACES,
         engine="data/traces/{model}/{set}/{shard}.engine.json",
@@ -19,8 +19,7 @@ rule sample_traces:
         gpu=8,
     params:
         engine=setting("models/{model}/engine"),
-        weights=model_location,
-        revision=model_revision,
+        weights=lambda wildcards: model_weights(wildcards.model)[1],
         prompt=prompt,
         few_shot=few_shot,
         sampling=sampling,
@@ -29,7 +28,7 @@ rule sample_traces:
     shell:
         "python scripts/sample_traces.py --problems {input.problems}"
         " --model-name {wildcards.model} --engine {params.engine:q}"
-        " --weights {params.weights:q} --revision {params.revision:q}"
+        " {params.weights:q}"
         " --prompt {params.prompt:q} {params.few_shot} --sampling {params.sampling:q}"
         " --journals journals/{wildcards.model}"
         " --journal journals/{wildcards.model}/{wildcards.set}/{wildcards.shard}.jsonl"

@@ -5,15 +5,11 @@ def base_of(wildcards):
     return weights(config["students"][wildcards.student]["base"])
 
 
-def base_revision(wildcards):
-    revision = base_of(wildcards)[2]
-    return f"--revision {revision}" if revision else ""
-
-
 rule train_student:
     input:
         dataset=lambda wildcards: DATASET.format(
-            dataset=config["students"][wildcards.student]["dataset"], file="train.jsonl"
+            dataset=config["students"][wildcards.student]["dataset"],
+            file="train.jsonl",
         ),
         base=lambda wildcards: base_of(wildcards)[0],
     output:
@@ -29,7 +25,6 @@ rule train_student:
         gpu=8,
     params:
         base=lambda wildcards: base_of(wildcards)[1],
-        revision=base_revision,
         ranks=lookup("students/{student}/ranks", within=config),
         training=setting("students/{student}/training"),
         shards=config["weight_shards"],
@@ -38,7 +33,7 @@ rule train_student:
     shell:
         "torchrun --standalone --nproc-per-node={params.ranks}"
         " scripts/train_student.py --student {wildcards.student}"
-        " --dataset {input.dataset} --base {params.base:q} {params.revision}"
+        " --dataset {input.dataset} {params.base:q}"
         " --training {params.training:q} --threads {threads}"
         " --checkpoints checkpoints/{wildcards.student} --shards {params.shards}"
         " --software {params.software}"

@@ -4,12 +4,12 @@
 rule import_weights:
     output:
         model_files("{weights}"),
-    wildcard_constraints:
-        weights=one_of(RECIPE.weights),
     log:
         "logs/import_weights/{weights}.log",
     benchmark:
         "logs/import_weights/{weights}.tsv"
+    wildcard_constraints:
+        weights=one_of(RECIPE.weights),
     resources:
         mem_mb=4000,
     params:

@@ -16,15 +16,15 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     environment.require(args.software)
     if args.revision is None:
-        weights.verify(Path(args.base))
+        weights.verify(Path(args.weights))
     settings = training.Settings.model_validate_json(args.training)
     dataset = weights.sha256_of(args.dataset)
-    base = args.revision or weights.sha256_of(Path(args.base) / weights.MANIFEST)
+    base = args.revision or weights.sha256_of(Path(args.weights) / weights.MANIFEST)
     # Checkpoints belong to one run: other rows, weights or settings start anew.
     run_id = content_id([dataset, base, settings.model_dump(mode="json")])
     run = training.train(
         list(read_rows(args.dataset, TrainingRow)),
-        args.base,
+        args.weights,
         settings,
         args.checkpoints / run_id,
         args.out,
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--student", required=True)
     parser.add_argument("--dataset", type=Path, required=True)
-    parser.add_argument("--base", required=True, help="directory or hub repository")
+    parser.add_argument("--weights", required=True, help="directory or hub repository")
     parser.add_argument("--revision", help="of a hub repository")
     parser.add_argument("--training", required=True, help="settings as JSON")
     parser.add_argument("--threads", type=int, required=True, help="of all ranks")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retrace.engines.base import Engine
 
-PLUMBING = ("base", "guard")
+PLUMBING = ("base", "guard", "lending")
 
 
 def names() -> list[str]:

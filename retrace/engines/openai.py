@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrace.engines.base import Endpoint, Engine, EngineError, Rates
 
+# Packages whose version can change what this module gives.
+SOFTWARE = ("openai",)
+
 
 class Settings(BaseModel):
     """An OpenAI-compatible endpoint."""

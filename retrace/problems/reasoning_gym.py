@@ -11,6 +11,9 @@ from pydantic import Field
 from retrace.problems import base
 from retrace.rows import Answer, Problem, Puzzle
 
+# Packages whose version can change what this module gives.
+SOFTWARE = ("reasoning-gym",)
+
 
 class Source(base.Source):
     """One family of reasoning-gym.
