@@ -14,10 +14,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from retrace import curation, prompts, rewriting, sampling, training
+from retrace.curation import Settings as CurationSettings
 from retrace.engines import openai, vllm
 from retrace.judging import code, exact, math
 from retrace.problems import reasoning_gym, word_problems
+from retrace.prompts import Prompt, Shot
+from retrace.rewriting import Checks
+from retrace.sampling import Sampling
+from retrace.training import Settings as TrainingSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -90,10 +94,10 @@ class ProblemSet(Section):
     template: str = Field(
         default="{statement}", description="user turn; {statement} is the problem"
     )
-    shots: list[prompts.Shot] = Field(
+    shots: list[Shot] = Field(
         default_factory=list, description="examples, for models with `few_shot`"
     )
-    sampling: sampling.Sampling
+    sampling: Sampling
     judge: Judge
     rewriter: Name | None = Field(
         default=None, description="name in `rewriters`; none: a rule divides the text"
@@ -104,9 +108,9 @@ class Rewriter(Section):
     """How a right trace becomes a thought and a solution."""
 
     model: Name = Field(description="name in `models`")
-    prompt: prompts.Prompt
-    sampling: sampling.Sampling
-    checks: rewriting.Checks = Field(default_factory=rewriting.Checks)
+    prompt: Prompt
+    sampling: Sampling
+    checks: Checks = Field(default_factory=Checks)
 
 
 # --- Datasets, students, benchmarks ---------------------------------------------------
@@ -120,14 +124,14 @@ class Dataset(Section):
         min_length=1, description="rows wanted of each set, at most"
     )
     system: str = Field(description="system text of every row")
-    curation: curation.Settings = Field(default_factory=curation.Settings)
+    curation: CurationSettings = Field(default_factory=CurationSettings)
 
 
 class Student(Section):
     base: Name = Field(description="name in `weights` that training starts from")
     dataset: Name = Field(description="name in `datasets`")
     ranks: int = Field(default=1, ge=1, description="processes of a node, one a GPU")
-    training: training.Settings
+    training: TrainingSettings
 
 
 class Benchmark(Section):

@@ -22,9 +22,9 @@ rule build_report:
     resources:
         mem_mb=4000,
     params:
-        name=config["recipe"],
-        description=config["description"],
-        recipe=canonical(config),
+        name=lookup("recipe", within=config),
+        description=lookup("description", within=config),
+        recipe=lambda wildcards: canonical(config),
         code=code("build_report"),
         software=software("jinja2", "matplotlib"),
     shell:
