@@ -6,9 +6,11 @@ Knows bodies and journal lines; what is asked and why is `retrace.sampling`'s bu
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import random
+import selectors
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -37,7 +39,8 @@ log = logging.getLogger(__name__)
 # httpx looks through all connections of a pool for each request: several small pools
 # are faster than a large one.
 POOL = 64
-RAMP = 16
+RAMP = 8
+EVENTS_PER_TURN = 8
 SYNC_EVERY = 5.0
 TELL_EVERY = 30.0
 FINISHED = ("stop", "length")
@@ -160,27 +163,20 @@ class Dispatcher:
         log.info("%s: %s", outcome, tally.line())
         self._journal.note("end", outcome=outcome, done=tally.done, failed=tally.failed)
 
-    async def run(self, jobs: Sequence[Job]) -> None:
+    def run(self, jobs: Sequence[Job]) -> None:
         """Answer every job, or raise with everything finished so far kept."""
         endpoint = self._engine.start()
         self._journal.sign(self._engine.contract())
         self._links = connect(endpoint, self._engine)
-        self._revival = asyncio.Lock()
         self._tally.started = time.monotonic()
-        queue = iter(jobs)
-        with self._stopper.signals():
-            helpers = [
-                asyncio.create_task(self._sync()),
-                asyncio.create_task(self._tell()),
-            ]
-            try:
-                await self._work(queue)
-            finally:
-                for helper in helpers:
-                    helper.cancel()
-                await asyncio.gather(*helpers, return_exceptions=True)
-                for link in self._links:
-                    await link.client.close()
+        # A request leaves no cycles behind, and with a thousand of them in flight a
+        # collection stops the loop for some tenths of a second.
+        gc.disable()
+        try:
+            with asyncio.Runner(loop_factory=_fair_loop) as runner:
+                runner.run(self._run(jobs))
+        finally:
+            gc.enable()
         self._judge_the_end()
 
     def run_batch(self, jobs: Sequence[Job]) -> None:
@@ -197,6 +193,22 @@ class Dispatcher:
                 lambda: self._stopper.stopping,
             )
         self._judge_the_end()
+
+    async def _run(self, jobs: Sequence[Job]) -> None:
+        self._revival = asyncio.Lock()
+        with self._stopper.signals():
+            helpers = [
+                asyncio.create_task(self._sync()),
+                asyncio.create_task(self._tell()),
+            ]
+            try:
+                await self._work(iter(jobs))
+            finally:
+                for helper in helpers:
+                    helper.cancel()
+                await asyncio.gather(*helpers, return_exceptions=True)
+                for link in self._links:
+                    await link.client.close()
 
     async def _work(self, queue: Iterator[Job]) -> None:
         """Workers take jobs until there are none, or until one says stop."""
@@ -397,15 +409,20 @@ class Link:
 
 def connect(endpoint: Endpoint, engine: Engine) -> list[Link]:
     """Clients enough for the engine's concurrency; those of one key share a limiter."""
+    import httpx2
     import openai
 
+    # Loading the certificates takes long enough to be done once for all pools.
+    trusted = httpx2.create_ssl_context()
     pools = max(len(endpoint.keys), -(-engine.concurrency // POOL))
     limiters = [Limiter(engine.rates) for _ in endpoint.keys]
     links = []
     for number in range(pools):
         which = number % len(endpoint.keys)
         # A proxy of the environment is no way to a server on this machine.
-        http = openai.DefaultAsyncHttpxClient(trust_env=not endpoint.is_local)
+        http = openai.DefaultAsyncHttpxClient(
+            trust_env=not endpoint.is_local, verify=trusted
+        )
         client = openai.AsyncOpenAI(
             base_url=endpoint.base_url,
             api_key=endpoint.keys[which],
@@ -416,26 +433,44 @@ def connect(endpoint: Endpoint, engine: Engine) -> list[Link]:
     return links
 
 
+class _FairSelector(selectors.EpollSelector):
+    """Hands over a few ready connections at a time.
+
+    A thousand answers that arrive at once would otherwise be worked through in one
+    turn of the loop, and timers, signals and the journal's sync would wait for it.
+    """
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(timeout)[:EVENTS_PER_TURN]
+
+
+def _fair_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.SelectorEventLoop(_FairSelector())
+
+
 class MalformedReplyError(ValueError):
     """An answer with status 200 that is not a chat completion."""
 
 
 async def _attempt(link: Link, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-    create = link.client.chat.completions.with_raw_response.create
-    extra = body | link.extra
-    known = {name: extra.pop(name) for name in KNOWN_FIELDS if name in extra}
+    import httpx2
+
+    # Not `chat.completions.create`: it walks every body through type hints and builds
+    # an object of the answer, which costs as much as the rest of the request.
     async with asyncio.timeout(timeout):
-        response = await create(
-            model=link.model, extra_body=extra or None, timeout=timeout, **known
+        response = await link.client.post(
+            "/chat/completions",
+            cast_to=httpx2.Response,
+            body={"model": link.model, **body, **link.extra},
+            options={"timeout": timeout},
         )
     try:
-        completion = json.loads(response.http_response.content)
+        completion = json.loads(response.content)
     except ValueError as error:
         raise MalformedReplyError(f"the answer is not JSON: {error}") from error
     return read_completion(completion)
-
-
-KNOWN_FIELDS = ("messages", "temperature", "top_p", "max_tokens", "seed", "stop")
 
 
 def read_completion(completion: Any) -> dict[str, Any]:

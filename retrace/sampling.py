@@ -7,7 +7,6 @@ the requests, read back from the journals.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
@@ -150,7 +149,7 @@ def _carry_out(
         if isinstance(engine, BatchEngine):
             dispatcher.run_batch(jobs)
         else:
-            asyncio.run(dispatcher.run(jobs))
+            dispatcher.run(jobs)
         outcome = "done"
     except BaseException as error:
         outcome = type(error).__name__
