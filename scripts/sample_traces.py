@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from retrace import engines
+from retrace import engines, environment
 from retrace.dispatch import Effort
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
@@ -31,6 +31,7 @@ from retrace.stopping import command, set_time_limit
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    environment.require(options.software)
     if options.time_limit:
         set_time_limit(options.time_limit)
     problems = list(read_rows(options.problems, Problem))
@@ -80,7 +81,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--problems", type=Path, required=True)
     add("--model-name", required=True)
     add("--engine", type=json.loads, required=True, help="engine settings as JSON")
-    add("--weights", required=True, help="directory, hub id, or an API's model name")
+    add("--weights", default="", help="directory, hub id, or an API's model name")
     add("--revision", default="", help="commit of a hub id")
     add("--prompt", type=Prompt.model_validate_json, required=True)
     add("--few-shot", action="store_true")

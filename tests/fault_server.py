@@ -3,8 +3,8 @@
     python tests/fault_server.py --port-file FILE [--plan JSON]
 
 Answers depend only on the request's body, so two runs can be compared byte by byte.
-`GET /seen` says what was asked, `POST /plan` changes the plan. As a context manager
-(`FaultServer`) it runs as a process of its own.
+`GET /seen` says what was asked, `/forget` counts anew, `POST /plan` changes the plan.
+As a context manager (`FaultServer`) it runs as a process of its own.
 """
 
 from __future__ import annotations
@@ -108,6 +108,9 @@ class Connection(asyncio.Protocol):
             self.reply(200, json.dumps(report(state)).encode())
         elif path == "/plan" and method == "POST":
             state.plan = Plan(**json.loads(body))
+            self.reply(200, b"{}")
+        elif path == "/forget":
+            state.seen.clear()
             self.reply(200, b"{}")
         elif path == "/health":
             self.reply(200, b"")
@@ -295,6 +298,11 @@ class FaultServer:
         with urllib.request.urlopen(f"{self.origin}/seen") as response:
             found: dict[str, Any] = json.load(response)
             return found
+
+    def forget(self) -> None:
+        """Count what is asked from here on."""
+        with urllib.request.urlopen(f"{self.origin}/forget") as response:
+            response.read()
 
     def change(self, **plan: Any) -> None:
         self._plan = self._plan | plan

@@ -1,8 +1,9 @@
 """How a model is reached. Each engine is one module here, loaded by its name.
 
 An engine module holds `Settings`, a pydantic model with `kind: Literal["<name>"]`, and
-`make(settings, weights, revision, log)`, which returns a `retrace.engines.base.Engine`.
-Nothing else has to know of it.
+`make(settings, weights, revision, log)`, which returns a `retrace.engines.base.Engine`,
+and `SOFTWARE`, the packages whose versions can change an answer. Nothing else has to
+know of it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrace.engines.base import Endpoint, Engine, EngineError, Rates
 
-# Packages whose version can change what this module gives.
-SOFTWARE = ("openai",)
+# Nothing that is installed here changes what a remote model answers.
+SOFTWARE: tuple[str, ...] = ()
 
 
 class Settings(BaseModel):
@@ -23,6 +23,11 @@ class Settings(BaseModel):
     kind: Literal["openai"] = "openai"
     base_url: str = Field(
         default="https://api.openai.com/v1", description="the API's address, with /v1"
+    )
+    provider: str = Field(
+        default="",
+        description="who answers, as the journal keys know it: give one where the"
+        " address may change and the model behind it does not; the address when empty",
     )
     model: str = Field(
         default="",
@@ -65,7 +70,7 @@ class OpenAI(Engine):
         # is the address, and the model that each answer names (in its journal line).
         identity = {
             "engine": "openai",
-            "version": self.settings.base_url,
+            "version": self.settings.provider or self.settings.base_url,
             "revision": f"{self._model}@{self._revision or 'unpinned'}",
             "dtype": "unknown",
         }
