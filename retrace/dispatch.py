@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrace.budget import Budget, BudgetError
 from retrace.engines.base import (
     BatchEngine,
-    BatchNotes,
+    Desk,
     Endpoint,
     Engine,
     EngineError,
@@ -43,6 +44,7 @@ RAMP = 8
 EVENTS_PER_TURN = 8
 SYNC_EVERY = 5.0
 TELL_EVERY = 30.0
+BUDGET_POLL = 0.05
 FINISHED = ("stop", "length")
 
 
@@ -134,11 +136,18 @@ class Tally:
 class Dispatcher:
     """One run of requests against one engine, into one journal."""
 
-    def __init__(self, engine: Engine, journal: Journal, effort: Effort) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Journal,
+        effort: Effort,
+        budget: Budget | None = None,
+    ) -> None:
         self.failed: dict[str, str] = {}
         self._engine = engine
         self._journal = journal
         self._effort = effort
+        self._budget = budget or Budget()
         self._tally = Tally()
         self._recent: deque[bool] = deque(maxlen=effort.failure_window)
         self._stopper = Stopper(effort.margin)
@@ -155,6 +164,8 @@ class Dispatcher:
             total=missing + known,
             known=known,
             engine=self._engine.contract(),
+            gpus=self._engine.gpus,
+            prices=self._budget.prices.model_dump(exclude_defaults=True),
             **about,
         )
 
@@ -167,8 +178,12 @@ class Dispatcher:
         """Answer every job, or raise with everything finished so far kept."""
         endpoint = self._engine.start()
         self._journal.sign(self._engine.contract())
+        if isinstance(self._engine, BatchEngine):
+            self._run_batch(self._engine, jobs)
+            return
         self._links = connect(endpoint, self._engine)
         self._tally.started = time.monotonic()
+        self._budget.start_gpus(self._engine.gpus)
         # A request leaves no cycles behind, and with a thousand of them in flight a
         # collection stops the loop for some tenths of a second.
         gc.disable()
@@ -179,20 +194,28 @@ class Dispatcher:
             gc.enable()
         self._judge_the_end()
 
-    def run_batch(self, jobs: Sequence[Job]) -> None:
-        """Hand every job to a batch engine."""
-        assert isinstance(self._engine, BatchEngine)
-        self._engine.start()
-        self._journal.sign(self._engine.contract())
+    def _run_batch(self, engine: BatchEngine, jobs: Sequence[Job]) -> None:
         with self._stopper.signals_outside_loop():
-            self._engine.run(
+            engine.run(
                 jobs,
-                self._take_completion,
-                self._give_up,
-                _Notes(self._journal),
-                lambda: self._stopper.stopping,
+                Desk(
+                    take=self._take_completion,
+                    give_up=self._give_up,
+                    hold=lambda body: self._budget.hold(body, is_batch=True) or 0.0,
+                    remember=self._remember,
+                    recall=lambda: list(self._journal.notes("batch")),
+                    must_stop=self._must_stop,
+                ),
             )
         self._judge_the_end()
+
+    def _remember(self, fields: dict[str, Any]) -> None:
+        self._journal.note("batch", **fields)
+        self._journal.sync()
+
+    def _must_stop(self) -> bool:
+        self._stopper.look_at_the_clock()
+        return self._stopper.stopping
 
     async def _run(self, jobs: Sequence[Job]) -> None:
         self._revival = asyncio.Lock()
@@ -224,7 +247,7 @@ class Dispatcher:
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not everyone.done():
             grace = self._stopper.grace(self._effort.grace)
-            if self._fatal is None:
+            if self._fatal is None or isinstance(self._fatal, BudgetError):
                 log.warning(
                     "%s: up to %.0f s for the requests in flight",
                     self._stopper.reason,
@@ -244,7 +267,7 @@ class Dispatcher:
             except Exception as error:
                 # The first error is the one to report; the others follow from it.
                 self._fatal = self._fatal or error
-                self._stopper.stop(f"stopping after {type(error).__name__}")
+                self._stopper.stop(f"stopping after {type(error).__name__}: {error}")
             if self._stopper.stopping:
                 return
 
@@ -259,13 +282,16 @@ class Dispatcher:
             ticket = await link.limiter.admit(job.body)
             if self._stopper.stopping:
                 return
+            held = await self._hold(job.body)
             try:
                 reply = await _attempt(link, job.body, effort.timeout)
             except Exception as error:
                 link.limiter.settle(ticket, 0)
+                self._budget.settle(held, None)
                 failure = classify(error)
             else:
                 link.limiter.settle(ticket, _tokens(reply))
+                self._budget.settle(held, reply["usage"])
                 self._take(job.key, reply, attempt + 1, began)
                 return
             self._tally.retries[failure.kind] += 1
@@ -290,6 +316,11 @@ class Dispatcher:
                 self._give_up(job.key, failure.message, failure.kind)
                 return
             await self._sleep(failure.after or self._pause(attempt))
+
+    async def _hold(self, body: dict[str, Any]) -> float:
+        while (held := self._budget.hold(body)) is None:
+            await asyncio.sleep(BUDGET_POLL)
+        return held
 
     async def _revive(self, generation: int) -> bool:
         """Restart a dead engine; whether the engine is a new one since `generation`."""
@@ -378,23 +409,12 @@ class Dispatcher:
         while True:
             await asyncio.sleep(SYNC_EVERY)
             await asyncio.to_thread(self._journal.sync)
+            await asyncio.to_thread(self._budget.refresh)
 
     async def _tell(self) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY)
             log.info("%s", self._tally.line())
-
-
-class _Notes(BatchNotes):
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def remember(self, **fields: Any) -> None:
-        self._journal.note("batch", **fields)
-        self._journal.sync()
-
-    def recall(self) -> list[dict[str, Any]]:
-        return list(self._journal.notes("batch"))
 
 
 @dataclass

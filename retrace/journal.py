@@ -245,10 +245,18 @@ def encode_line(line: dict[str, Any]) -> bytes:
     return b'{"crc":"%08x",' % zlib.crc32(body) + body + b"\n"
 
 
-def read_lines(path: Path, start: int = 0) -> Iterator[dict[str, Any]]:
-    """Every whole line of a journal as JSON, from a byte offset on."""
-    for _offset, body in _checked_lines(path, start):
-        yield json.loads(b"{" + body)
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole line of a journal as JSON."""
+    return (line for _end, line in follow(path, 0))
+
+
+def follow(path: Path, start: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Whole lines from a byte offset on, each with the offset behind it.
+
+    To read on later, start from the last offset.
+    """
+    for offset, body in _checked_lines(path, start):
+        yield offset + PREFIX_BYTES + len(body) + 1, json.loads(b"{" + body)
 
 
 @dataclass

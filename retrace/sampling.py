@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retrace.budget import Budget
 from retrace.dispatch import Dispatcher, Effort
-from retrace.engines.base import BatchEngine, Engine, Job
+from retrace.engines.base import Engine, Job
 from retrace.journal import Entry, Journal
 from retrace.prompts import Message
 from retrace.rows import Problem, Trace, Usage, content_id
@@ -102,6 +103,7 @@ def ask(
     journal: Journal,
     effort: Effort | None = None,
     *,
+    budget: Budget | None = None,
     key_on: Sequence[str] = (),
     about: dict[str, Any] | None = None,
 ) -> Iterator[Answer]:
@@ -116,6 +118,7 @@ def ask(
     Raises:
         Stopped: a signal or the time limit; every finished answer is kept.
         CircuitOpenError: too many requests failed; every finished answer is kept.
+        BudgetError: the next request could pass the budget.
         EngineError: the engine did not start, or died twice.
     """
     contract = engine.contract()
@@ -130,26 +133,18 @@ def ask(
     if missing:
         known = len(set(keys)) - len(missing)
         jobs = [Job(key, request.body()) for key, request in missing.items()]
-        failed = _carry_out(jobs, known, engine, journal, effort or Effort(), about)
+        dispatcher = Dispatcher(engine, journal, effort or Effort(), budget)
+        failed = _carry_out(dispatcher, jobs, known, about or {})
     return _answers(keys, failed, journal)
 
 
 def _carry_out(
-    jobs: list[Job],
-    known: int,
-    engine: Engine,
-    journal: Journal,
-    effort: Effort,
-    about: dict[str, Any] | None,
+    dispatcher: Dispatcher, jobs: list[Job], known: int, about: dict[str, Any]
 ) -> dict[str, str]:
-    dispatcher = Dispatcher(engine, journal, effort)
-    dispatcher.tell_start(len(jobs), known, about or {})
+    dispatcher.tell_start(len(jobs), known, about)
     outcome = "failed"
     try:
-        if isinstance(engine, BatchEngine):
-            dispatcher.run_batch(jobs)
-        else:
-            dispatcher.run(jobs)
+        dispatcher.run(jobs)
         outcome = "done"
     except BaseException as error:
         outcome = type(error).__name__

@@ -57,17 +57,24 @@ class Stopper:
         """How long requests in flight may take, once stopping."""
         return self._margin / 2 if self._at_limit else seconds
 
+    def look_at_the_clock(self) -> None:
+        """Stop if the limit is near; for work outside an event loop."""
+        if self._stop_at is None or self.stopping:
+            return
+        if time.time() >= self._stop_at:
+            self._at_limit = True
+            self.stop("the job's time limit is near")
+
     async def wait(self) -> None:
         """Return once the run must stop."""
         if self._stop_at is None:
             await self._event.wait()
             return
-        left = self._stop_at - time.time()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), max(left, 0.0))
-        if not self.stopping:
-            self._at_limit = True
-            self.stop("the job's time limit is near")
+        while not self.stopping:
+            left = max(self._stop_at - time.time(), 0.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._event.wait(), left + 0.01)
+            self.look_at_the_clock()
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:

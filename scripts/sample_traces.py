@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from retrace import engines, environment
+from retrace.budget import Budget
+from retrace.cost import Prices
 from retrace.dispatch import Effort
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
@@ -42,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for sample in range(options.sampling.n)
     ]
     log = options.engine_log or options.journal.with_suffix(".engine.log")
+    others = journals_under(options.journals)
     about = {"model": options.model_name, "set": options.problems.parent.name}
     contracts: Counter[str] = Counter()
     with (
-        Journal(options.journal, journals_under(options.journals)) as journal,
+        Journal(options.journal, others) as journal,
         engines.load(options.engine, options.weights, options.revision, log) as engine,
     ):
         answers = ask(
@@ -53,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             engine,
             journal,
             options.effort,
+            budget=Budget(options.prices, options.budget, others, options.journal),
             key_on=options.key_on,
             about=about,
         )
@@ -88,6 +93,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--sampling", type=Sampling.model_validate_json, required=True)
     add("--effort", type=Effort.model_validate_json, default=Effort())
     add("--key-on", nargs="*", default=[], help="contract fields that key an answer")
+    add("--prices", type=Prices.model_validate_json, default=Prices())
+    add("--budget", type=float, default=math.inf, help="dollars for this model")
     add("--journals", type=Path, required=True, help="journals of this model, read")
     add("--journal", type=Path, required=True, help="this shard's journal, appended")
     add("--engine-log", type=Path)

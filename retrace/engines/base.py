@@ -45,6 +45,7 @@ class Engine(ABC):
 
     concurrency: int = 64
     rates: Rates = Rates()
+    gpus: int = 0
 
     @abstractmethod
     def identity(self) -> dict[str, str]:
@@ -99,33 +100,32 @@ class Job:
     body: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Desk:
+    """What a batch engine hands its results to, and asks."""
+
+    take: Callable[[str, dict[str, Any]], None]
+    """Keep a chat completion, given as JSON, for a key."""
+    give_up: Callable[[str, str, str], None]
+    """Count a key as failed: its message and the kind of failure."""
+    hold: Callable[[dict[str, Any]], float]
+    """Set aside a request's dollars before it is sent, or raise `BudgetError`."""
+    remember: Callable[[dict[str, Any]], None]
+    """Note something about a batch where a killed job's successor finds it."""
+    recall: Callable[[], list[dict[str, Any]]]
+    must_stop: Callable[[], bool]
+
+
 class BatchEngine(Engine):
     """An engine that is handed all requests at once and answers much later."""
 
     @abstractmethod
-    def run(
-        self,
-        jobs: Sequence[Job],
-        done: Callable[[str, dict[str, Any]], None],
-        failed: Callable[[str, str], None],
-        notes: BatchNotes,
-        stopping: Callable[[], bool],
-    ) -> None:
-        """Answer every job: `done` with the chat completion as JSON, or `failed`.
+    def run(self, jobs: Sequence[Job], desk: Desk) -> None:
+        """Answer every job through the desk.
 
-        Returns early when `stopping` says so; the batches go on at the provider, and
-        the next run finds them through `notes`.
+        Returns early when the desk says so; the batches go on at the provider, and the
+        next run finds them through what was remembered.
         """
-
-
-class BatchNotes(ABC):
-    """A memory of batches that outlives the process."""
-
-    @abstractmethod
-    def remember(self, **fields: Any) -> None: ...
-
-    @abstractmethod
-    def recall(self) -> Sequence[dict[str, Any]]: ...
 
 
 def revision_of(weights: str, revision: str) -> str:
