@@ -103,6 +103,8 @@ class VLLM(Engine):
     ) -> None:
         self.settings = settings
         self.concurrency = settings.concurrency
+        copies = settings.tensor_parallel * settings.data_parallel
+        self.gpus = 0 if _is_cpu_build() else copies
         self.log_path = log_path
         self._weights = weights
         self._revision = revision
