@@ -14,10 +14,10 @@ from retrace.judging import base
 from retrace.judging.base import Judgement
 from retrace.judging.code_extraction import extract_program
 from retrace.judging.code_outputs import Compare, Comparison
-from retrace.judging.code_reasons import explain, reason_of, shorten
-from retrace.judging.code_tests import UnusableTestsError, cases
+from retrace.judging.code_runs import Result, Rules, run_tests
+from retrace.judging.code_tests import UnusableTestsError
 from retrace.rows import Problem, Reason, Tests
-from retrace.sandbox.model import Limits, Mode, Program, SandboxError
+from retrace.sandbox.model import Limits, Mode, SandboxError
 from retrace.sandbox.pool import Pool, Settings
 
 SandboxMode = Literal["auto", "ns+landlock", "ns", "landlock", "bwrap", "unsandboxed"]
@@ -59,6 +59,11 @@ class Policy(BaseModel):
         description="run source that is only valid as a function's body (a top-level"
         " return) as one, as APPS does",
     )
+    weak_tests: Literal["unchecked", "trust"] = Field(
+        "unchecked",
+        description="a pass of asserts that only make sense in the program's own"
+        " process, where it could cheat: not counted as right, or trusted",
+    )
     sandbox: SandboxMode = Field(
         "auto",
         description="how programs are confined: `auto` takes the strongest mode that"
@@ -67,22 +72,27 @@ class Policy(BaseModel):
     )
     bwrap: str = Field("bwrap", description="the command of sandbox mode `bwrap`")
 
-    def limits(self, expected_bytes: int = 0) -> Limits:
-        """Limits of one test: CPU time decides, the others stand behind it."""
-        return Limits(
-            cpu_s=self.cpu_s,
-            idle_s=max(5.0, self.cpu_s),
-            wall_s=10 * self.cpu_s + 30,
-            memory_mb=self.memory_mb,
-            output_mb=self.output_mb + (2 * expected_bytes >> 20),
+    def rules(self) -> Rules:
+        """The part of the policy that decides how a program is run and judged."""
+        published = self.comparison != "tokens"
+        return Rules(
+            compare=Compare(self.comparison, self.tolerance),
+            # CPU time decides; the others stand behind it.
+            limits=Limits(
+                cpu_s=self.cpu_s,
+                idle_s=max(5.0, self.cpu_s),
+                wall_s=10 * self.cpu_s + 30,
+                memory_mb=self.memory_mb,
+                output_mb=self.output_mb,
+            ),
+            # LiveCodeBench and APPS take any call of `exit` for a normal end.
+            exit_matters=not published,
+            prelude_for_functions=self.prelude != "none",
+            prelude_for_scripts=self.prelude == "contest"
+            or (self.prelude == "auto" and published),
+            wrap=self.wrapped,
+            trust_weak=self.weak_tests == "trust",
         )
-
-    def compare(self) -> Compare:
-        return Compare(self.comparison, self.tolerance)
-
-    def exit_matters(self) -> bool:
-        """LiveCodeBench and APPS take any call of `exit` for a normal end."""
-        return self.comparison == "tokens"
 
     def settings(self) -> Settings:
         mode = None if self.sandbox == "auto" else Mode(self.sandbox)
@@ -133,49 +143,13 @@ class Judge(base.Judge[Policy]):
         if source is None:
             return Judgement(Reason.NO_ANSWER, detail="no program in the response")
         try:
-            reason, detail = self._run_tests(tests, source)
+            with self._pool.open() as session:
+                result = run_tests(session, tests, source, self.policy.rules())
         except UnusableTestsError as error:
-            reason, detail = Reason.UNPARSABLE_REFERENCE, str(error)
+            result = Result(Reason.UNPARSABLE_REFERENCE, str(error))
         except SandboxError as error:
-            reason, detail = Reason.JUDGE_ERROR, f"the sandbox failed: {error}"
-        by = f"{tests.style} tests"
+            result = Result(Reason.JUDGE_ERROR, f"the sandbox failed: {error}")
+        by = f"weak {tests.style} tests" if result.weak else f"{tests.style} tests"
         if self._pool.report.mode is Mode.UNSANDBOXED:
             by += ", unsandboxed"
-        return Judgement(reason, answer=source, by=by, detail=detail)
-
-    def _run_tests(self, tests: Tests, source: str) -> tuple[Reason, str]:
-        """Run the tests up to the first failure; the reason and the detail."""
-        policy = self.policy
-        program = self._program(tests, source)
-        total = len(tests.tests)
-        with self._pool.open(program) as session:
-            for number, case in enumerate(cases(tests, policy.compare()), start=1):
-                for data in case.inputs:
-                    execution = session.run(data, policy.limits(case.expected_bytes))
-                    reason = reason_of(execution, program, policy.exit_matters())
-                    problem = None if reason else case.difference(execution)
-                    if reason is None and problem is None:
-                        break
-                else:
-                    where = f"test {number} of {total}, input {shorten(case.shown)}"
-                    if reason is None and tests.many_outputs:
-                        return Reason.UNCHECKED, f"{where}: {problem}"
-                    detail = problem or explain(execution, policy.limits())
-                    return reason or Reason.WRONG_ANSWER, f"{where}: {detail}"
-        return Reason.CORRECT, f"{total} tests"
-
-    def _program(self, tests: Tests, source: str) -> Program:
-        policy = self.policy
-        published = policy.comparison != "tokens"
-        prelude = policy.prelude == "contest" or (
-            policy.prelude == "auto" and (tests.style != "stdin" or published)
-        )
-        kinds: dict[str, Literal["script", "call", "evaluate"]]
-        kinds = {"stdin": "script", "call": "call", "assert": "evaluate"}
-        return Program(
-            source,
-            kind=kinds[tests.style],
-            entry=tests.fn_name or "",
-            prelude=prelude,
-            wrap=policy.wrapped,
-        )
+        return Judgement(result.reason, answer=source, by=by, detail=result.detail)

@@ -39,13 +39,11 @@ class Case:
 
 
 def cases(tests: Tests, compare: Compare) -> Iterator[Case]:
-    """The cases of a problem, one at a time: their inputs may be very large.
+    """The cases of style stdin or call, one at a time: their inputs may be very large.
 
     Raises:
         UnusableTestsError: before the first case or at the case that can't be read.
     """
-    if tests.style == "assert":
-        raise UnusableTestsError("assert tests are not read yet")
     if not any(test.output.strip() for test in tests.tests):
         raise UnusableTestsError("no test expects any output")
     if tests.style == "stdin":
@@ -84,7 +82,7 @@ def _call_case(test: TestCase, compare: Compare, wrapped: bool) -> Case:
 
     def difference(execution: Execution) -> str | None:
         try:
-            value = encoding.structure(execution.output.decode())
+            value = encoding.structure(execution.output.decode(), as_json=True)
         except ValueError:
             return f"the value can't be read: {shorten(repr(execution.output[:200]))}"
         if compare.values(value, wanted):
@@ -142,7 +140,7 @@ def _integer(digits: str) -> int:
 
 
 def _structure(value: Any) -> Any:
-    return encoding.structure(encoding.encode(value))
+    return encoding.structure(encoding.encode(value), as_json=True)
 
 
 def _first_difference(output: str, expected: str) -> str:

@@ -37,18 +37,21 @@ def decode(text: str) -> Any:
     return _value(json.loads(text))
 
 
-def structure(text: str) -> Any:
+def structure(text: str, as_json: bool) -> Any:
     """Read encoded text that can't be trusted, for comparison only.
 
     Nothing is hashed: sets and dictionaries stay `{"set": [...]}` and
-    `{"dict": [[key, value], ...]}`, sorted. What JSON can't tell apart is made equal:
-    tuples become lists, and integer keys become strings.
+    `{"dict": [[key, value], ...]}`, sorted.
+
+    Args:
+        as_json: make equal what JSON can't tell apart: tuples become lists, and integer
+            keys become strings.
 
     Raises:
         ValueError: if the text is not what `encode` writes.
     """
     try:
-        return _structure(json.loads(text))
+        return _structure(json.loads(text), as_json)
     except (RecursionError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not an encoded value: {error}") from error
 
@@ -129,19 +132,22 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _structure(tagged: Any) -> Any:
+def _structure(tagged: Any, as_json: bool) -> Any:
     if isinstance(tagged, list):
-        return [_structure(item) for item in tagged]
+        return [_structure(item, as_json) for item in tagged]
     if not isinstance(tagged, dict):
         return tagged
     ((tag, content),) = tagged.items()
     if tag == "dict":
-        pairs = [[_key(key), _structure(item)] for key, item in content]
+        pairs = [
+            [_key(key, as_json), _structure(item, as_json)] for key, item in content
+        ]
         return {"dict": sorted(pairs, key=lambda pair: _dumps(pair[0]))}
-    if tag == "set":
-        return {"set": sorted(map(_structure, content), key=_dumps)}
-    if tag == "tuple":
-        return [_structure(item) for item in content]
+    if tag in ("set", "tuple"):
+        items = [_structure(item, as_json) for item in content]
+        if tag == "set":
+            return {"set": sorted(items, key=_dumps)}
+        return items if as_json else {"tuple": items}
     if tag in ("int", "float"):
         return _READERS[tag](content)
     if tag in ("bytes", "complex"):
@@ -149,6 +155,7 @@ def _structure(tagged: Any) -> Any:
     raise ValueError(f"not an encoded value: unknown tag {tag[:20]!r}")
 
 
-def _key(tagged: Any) -> Any:
-    key = _structure(tagged)
-    return str(key) if type(key) is int and abs(key) < _MAX_PLAIN else key
+def _key(tagged: Any, as_json: bool) -> Any:
+    key = _structure(tagged, as_json)
+    small = type(key) is int and abs(key) < _MAX_PLAIN
+    return str(key) if as_json and small else key

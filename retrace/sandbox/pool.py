@@ -104,15 +104,11 @@ class Pool:
         self._idle = queue.SimpleQueue()
 
     @contextmanager
-    def open(self, program: Program) -> Iterator[Session]:
-        """A confinement for one program's tests, on a worker of its own.
-
-        Waits until a worker is idle. Threads may each hold one.
-        """
+    def open(self) -> Iterator[Session]:
+        """A worker of one's own; waits until one is idle. Threads may each hold one."""
         worker = self._idle.get()
-        session = Session(worker, program)
         try:
-            yield session
+            yield Session(worker)
         finally:
             try:
                 worker.finish_program()
@@ -153,36 +149,38 @@ class Pool:
 
 
 class Session:
-    """One program on one worker."""
+    """The use of one worker."""
 
-    def __init__(self, worker: _Worker, program: Program) -> None:
+    def __init__(self, worker: _Worker) -> None:
         self._worker = worker
-        self._program = program
 
-    def run(self, data: bytes, limits: Limits | None = None) -> Execution:
-        """Run the program on one input, in a fresh process.
+    def run(
+        self, program: Program, data: bytes, limits: Limits | None = None
+    ) -> Execution:
+        """Run a program on one input, in a fresh process.
 
-        A worker that dies is replaced, and the test is run once more.
+        Runs of the same `Program` object, one after another, share its confinement. A
+        worker that dies is replaced, and the test is run once more.
 
         Raises:
             SandboxError: if that happens twice, or a new worker does not start.
         """
         limits = limits or Limits()
         try:
-            execution = self._attempt(data, limits)
+            execution = self._attempt(program, data, limits)
         except WorkerLostError:
             self._worker.restart()
         else:
             if execution.stop is not Stop.KILLED:
                 return execution
         try:
-            return self._attempt(data, limits)
+            return self._attempt(program, data, limits)
         except WorkerLostError:
             self._worker.restart()
             raise
 
-    def _attempt(self, data: bytes, limits: Limits) -> Execution:
-        self._worker.begin_program(self._program)
+    def _attempt(self, program: Program, data: bytes, limits: Limits) -> Execution:
+        self._worker.begin_program(program)
         return self._worker.run_test(data, limits)
 
 
