@@ -6,6 +6,10 @@ PROGRAMS: JSON lines, plain or gzipped, with id, program, style (stdin, call, as
 fn_name, tests (`{"inputs": [...], "outputs": [...]}`, or a script for assert) and
 label. Rows whose `agree` is false are left out. The octopack layout of HumanEval (a
 canonical and a buggy solution in a row) is read as well.
+
+A label is compared with the verdict under the protocol that gave the label: rows from
+LiveCodeBench are judged as its checker does, which rejects programs that read
+descriptor 0 or leave printing to a thread. `--policy '{"detached": false}'` shows them.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ from typing import Any
 from retrace.judging.code import Judge, Policy
 from retrace.rows import Domain, Problem, Reason, TestCase, Tests
 
+_COMMON = {"weak_tests": "trust", "modules": ["numpy"]}
+# Labels that LiveCodeBench's checker gave are compared with its protocol.
+_LIVECODEBENCH = {"comparison": "livecodebench", "detached": True}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -34,13 +42,17 @@ def main() -> int:
     parser.add_argument("--policy", default="{}", help="the judge's policy as JSON")
     parser.add_argument("--verdicts", type=Path, help="write id and reason of each row")
     options = parser.parse_args()
-    policy = {"weak_tests": "trust", "modules": ["numpy"], **json.loads(options.policy)}
     rows = list(_rows(options.programs))
     start = time.monotonic()
-    with Judge(Policy.model_validate(policy), options.workers) as judge:
-        items = ((_problem(row), _response(row["program"])) for row in rows)
-        judged = list(zip(rows, judge.judge(items), strict=True))
-        contract = judge.contract()
+    judged = []
+    for published in (False, True):
+        part = [row for row in rows if _published(row) == published]
+        policy = {**_COMMON, **(_LIVECODEBENCH if published else {})}
+        policy |= json.loads(options.policy)
+        with Judge(Policy.model_validate(policy), options.workers) as judge:
+            items = ((_problem(row), _response(row["program"])) for row in part)
+            judged += zip(part, judge.judge(items), strict=True)
+            contract = judge.contract()
     seconds = time.monotonic() - start
     if options.verdicts:
         lines = (f"{row['id']}\t{found.reason}\t{found.by}\n" for row, found in judged)
@@ -51,6 +63,11 @@ def main() -> int:
     else:
         _print_table(judged, result, contract, seconds)
     return 0
+
+
+def _published(row: dict[str, Any]) -> bool:
+    """Whether the label is a verdict of LiveCodeBench's own checker."""
+    return str(row.get("source", "")).startswith("LiveCodeBench")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -81,8 +98,11 @@ def _problem(row: dict[str, Any]) -> Problem:
         cases = [TestCase(input=row["tests"])]
     else:
         pairs = zip(row["tests"]["inputs"], row["tests"]["outputs"], strict=True)
-        read = _call if row["style"] == "call" else _stdin
-        cases = [read(given, expected) for given, expected in pairs]
+        text = "-> str" in row.get("starter_code", "")
+        cases = [
+            _call(*pair, text) if row["style"] == "call" else _stdin(*pair)
+            for pair in pairs
+        ]
     tests = Tests(style=row["style"], tests=cases, fn_name=row.get("fn_name"))
     return Problem.make("labelled", Domain.CODE, row["id"], tests)
 
@@ -92,10 +112,11 @@ def _stdin(given: Any, expected: Any) -> TestCase:
     return TestCase(input=texts[0], output=texts[1])
 
 
-def _call(given: Any, expected: Any) -> TestCase:
+def _call(given: Any, expected: Any, returns_text: bool) -> TestCase:
     """Values as they are, or the arguments and the value written as text."""
     if isinstance(given, str):
-        given, expected = _value(given), _value(expected)
+        given = _value(given)
+        expected = expected if returns_text else _value(expected)
     return TestCase(input=json.dumps(given), output=json.dumps(expected))
 
 

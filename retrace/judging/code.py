@@ -59,6 +59,12 @@ class Policy(BaseModel):
         description="run source that is only valid as a function's body (a top-level"
         " return) as one, as APPS does",
     )
+    detached: bool = Field(
+        False,
+        description="run whole programs as LiveCodeBench's own checker does, within a"
+        " process that has its input on `sys.stdin` only and does not wait for threads:"
+        " rejects right programs, as the published numbers do",
+    )
     weak_tests: Literal["unchecked", "trust"] = Field(
         "unchecked",
         description="a pass of asserts that only make sense in the program's own"
@@ -90,6 +96,7 @@ class Policy(BaseModel):
             prelude_for_functions=self.prelude != "none",
             prelude_for_scripts=self.prelude == "contest"
             or (self.prelude == "auto" and published),
+            detached=self.detached,
             wrap=self.wrapped,
             trust_weak=self.weak_tests == "trust",
         )

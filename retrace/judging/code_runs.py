@@ -31,6 +31,7 @@ class Rules:
     exit_matters: bool
     prelude_for_functions: bool
     prelude_for_scripts: bool
+    detached: bool
     wrap: bool
     trust_weak: bool
 
@@ -59,6 +60,7 @@ def run_tests(session: Session, tests: Tests, source: str, rules: Rules) -> Resu
         kind="script" if script else "call",
         entry=tests.fn_name or "",
         prelude=rules.prelude_for_scripts if script else rules.prelude_for_functions,
+        detached=script and rules.detached,
         wrap=rules.wrap,
     )
     total = len(tests.tests)

@@ -161,8 +161,11 @@ def _run(program: Program, output: int, prelude: dict[str, Any]) -> int:
     if program.prelude:
         module.__dict__.update(prelude)
     try:
+        if program.detached:
+            sys.stdin = io.TextIOWrapper(io.BytesIO(sys.stdin.buffer.read()), "utf-8")
         code = _execute(program, module.__dict__, output)
-        threading._shutdown()  # type: ignore[attr-defined]
+        if not program.detached:
+            threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         for stream in (sys.stdout, *streams):
             stream.flush()

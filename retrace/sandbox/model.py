@@ -67,6 +67,9 @@ class Program:
     entry: str = ""
     prelude: bool = False
     """Whether the names that contest sites import are there without an import."""
+    detached: bool = False
+    """Run a script as graders do that execute it in their own process: the input is on
+    `sys.stdin` but not on descriptor 0, and threads are not waited for."""
     wrap: bool = False
     """Whether source with a top-level return or nonlocal becomes a function's body."""
 

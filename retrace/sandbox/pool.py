@@ -290,6 +290,7 @@ class _Worker:
             "kind": program.kind,
             "entry": program.entry,
             "prelude": program.prelude,
+            "detached": program.detached,
             "wrap": program.wrap,
         }
         self._socket.settimeout(_START_S)
