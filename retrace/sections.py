@@ -84,7 +84,7 @@ def boxes(text: str) -> list[Box]:
     stack: list[tuple[int, int] | None] = []
     for match in _BRACES.finditer(text):
         token = match.group()
-        if token[0] == "\\" and token[-1] != "{":
+        if token[0] == "\\" and len(token) == 2:
             continue
         if token == "{":
             stack.append(None)
@@ -97,7 +97,7 @@ def boxes(text: str) -> list[Box]:
                 while found and found[-1].start > start:
                     found.pop()
                 found.append(Box(start, match.end(), text[inner : match.start()]))
-        elif token.startswith(("\\boxed", "\\fbox")):
+        else:
             stack.append((match.start(), match.end()))
     found.extend(_bare_boxes(text))
     found.sort(key=lambda box: box.start)
@@ -116,7 +116,7 @@ def _strip(text: str) -> str:
     return _ANY.sub("", text).strip()
 
 
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_BRACES = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _BARE = re.compile(r"\\boxed\s+([^\s{}$\\]+)|\\boxed([0-9])")
 
 

@@ -5,11 +5,15 @@ A layer says equal, unequal, or "not mine", and then the next is asked.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from retrace.judging import numbers
+from retrace.judging import latex, numbers
+from retrace.judging.answers import Comparison
+from retrace.judging.latex import NotMine
 from retrace.judging.rounding import Rounding, same
 from retrace.judging.tidy import key, tidy
+from retrace.judging.values import TooLarge
 
 MAX_LENGTH = 4000
 """Longer answers are compared as texts only: no reference is that long."""
@@ -43,6 +47,76 @@ def quick(gold: str, answer: str, rounding: Rounding = "written") -> Decision | 
     return Decision(False, "number", f"{one.value} is not {other.value}")
 
 
+def structural(gold: str, answer: str, rounding: Rounding = "written") -> Decision:
+    """Our own reader: tuples, sets, intervals, relations, expressions, units, words."""
+    tidy_gold, tidy_answer = tidy(gold), tidy(answer)
+    option = _option(tidy_gold, tidy_answer)
+    if option is not None:
+        return option
+    comma = _decimal_comma(tidy_gold, tidy_answer, rounding)
+    if comma is not None:
+        return comma
+    decided, why = False, ""
+    for one in _readings(tidy_gold):
+        for other in _readings(tidy_answer):
+            try:
+                if Comparison(rounding).equal(latex.read(*one), latex.read(*other)):
+                    return Decision(True, "structure")
+                decided = True
+            except TooLarge as error:
+                decided, why = True, str(error)
+            except (NotMine, ArithmeticError) as error:
+                why = str(error)
+    if decided:
+        return Decision(False, "structure", why or "they differ")
+    return Decision(None, "structure", why)
+
+
+def _readings(tidied: str) -> list[tuple[str, bool]]:
+    if latex.is_ambiguous(tidied):
+        return [(tidied, True), (tidied, False)]
+    return [(tidied, True)]
+
+
+_LETTER = re.compile(r"(?:\\text\s*\{)?\s*\(?([A-P])\)?\s*\}?")
+_OPTION = re.compile(r"(?:\\text\s*\{)?\s*(?:\(([A-P])\)|([A-P])[.:)](?![A-Za-z0-9]))")
+
+
+def _option(gold: str, answer: str) -> Decision | None:
+    """A letter against a letter with its option's text: `(E)` and `(E) Hyperbola`."""
+    for one, other in ((gold, answer), (answer, gold)):
+        letter, option = _LETTER.fullmatch(one), _OPTION.match(other)
+        if letter and option:
+            equal = letter.group(1) == (option.group(1) or option.group(2))
+            return Decision(equal, "option", "" if equal else "another option's letter")
+    return None
+
+
+def _decimal_comma(gold: str, answer: str, rounding: Rounding) -> Decision | None:
+    """`1,22` against `1.22`: the side with a point says what the comma is."""
+    for one, other in ((gold, answer), (answer, gold)):
+        number, comma = numbers.read(one), numbers.decimal_comma(other)
+        if number is not None and number.places is not None and comma is not None:
+            pair = (number, comma) if one is gold else (comma, number)
+            if same(*pair, rounding):
+                return Decision(True, "number", "a decimal comma")
+    return None
+
+
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}")
+_NAMED = re.compile(r"\\(?:text|mathrm|textbf|operatorname)\s*\{[^{}]*\}")
+
+
+def is_formula(text: str) -> bool:
+    """Whether a text is mathematics throughout: words make `math-verify` guess."""
+    return text.isascii() and not _WORDS.search(_NAMED.sub(" ", text))
+
+
+def symbolic_alone(gold: str, answer: str) -> bool:
+    """What `math-verify` says without the other layers, for comparison."""
+    return bool(symbolic(gold, answer).equal)
+
+
 def symbolic(gold: str, answer: str) -> Decision:
     """What `math-verify` says. Runs in a worker only: it may hang or grow."""
     from math_verify import parse, verify  # type: ignore[import-untyped]
@@ -51,11 +125,35 @@ def symbolic(gold: str, answer: str) -> Decision:
     answers = parse(f"$\\boxed{{{answer}}}$", parsing_timeout=None)
     if not references or not answers:
         return Decision(None, "math-verify", "it reads no mathematics here")
-    equal = verify(references, answers, timeout_seconds=None)
+    equal = bool(verify(references, answers, timeout_seconds=None))
     return Decision(equal, "math-verify", "" if equal else "not equal")
 
 
-def slow(gold: str, answer: str) -> list[bool | str | None]:
-    """The layers for a worker process, as JSON."""
-    decision = symbolic(gold, answer)
+def slow(
+    gold: str, answer: str, rounding: Rounding = "written"
+) -> list[bool | str | None]:
+    """The layers for a worker process, as JSON: equal, by, detail.
+
+    Equal is None where the reference itself could not be read.
+    """
+    decision = structural(gold, answer, rounding)
+    if decision.equal is None and is_formula(tidy(gold)) and is_formula(tidy(answer)):
+        second = symbolic(gold, answer)
+        if second.equal is not None:
+            return [second.equal, second.by, second.detail]
+    if decision.equal is None and _readable(gold):
+        return [False, decision.by, f"the answer was not understood: {decision.detail}"]
     return [decision.equal, decision.by, decision.detail]
+
+
+def _readable(gold: str) -> bool:
+    """Whether a layer understands a reference by itself."""
+    tidied = tidy(gold)
+    if structural(gold, gold).equal:
+        return True
+    if not is_formula(tidied) or tidied.count("{") != tidied.count("}"):
+        return False
+    from math_verify import parse
+
+    found = parse(f"$\\boxed{{{gold}}}$", parsing_timeout=None)
+    return any(not isinstance(one, str) for one in found)

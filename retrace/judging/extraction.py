@@ -54,6 +54,21 @@ def find(text: str, forms: Sequence[Form] = FORMS) -> Found | None:
     return None
 
 
+def loose(text: str) -> str:
+    """The answer of a short text that is either an answer or a sentence around one.
+
+    For the command line and for labelled pairs; a judge of responses uses `find`.
+    """
+    found = find(text)
+    if found is not None:
+        return ", ".join(found.group) if len(found.group) > 1 else found.answer
+    outside = _MATHS.sub(" ", text)
+    prose = len(_PROSE.findall(outside)) > 1 or _FOREIGN.search(outside)
+    if not prose and not _LEAD.match(outside):
+        return text
+    return _conclusion(text) or text
+
+
 def reference_answer(solution: str) -> str | None:
     r"""The answer that a worked solution ends with: its last box, or boxes that belong
     together. None where there is no box, as in a proof.
@@ -64,9 +79,24 @@ def reference_answer(solution: str) -> str | None:
     return ", ".join(found.group) if len(found.group) > 1 else found.answer
 
 
+def pieces(text: str) -> int:
+    """How many answers a text lists: separators outside brackets, plus one."""
+    depth, count = 0, 1
+    for match in _PIECE.finditer(text):
+        token = match.group()
+        if token in "([{":
+            depth += 1
+        elif token in ")]}":
+            depth -= 1
+        elif depth <= 0 and token[0] != "\\" and len(token) != 4:
+            count += 1
+    return count
+
+
 # --- Boxes ----------------------------------------------------------------------------
 
-_NEST = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
+_PIECE = re.compile(r"\\[()\[\]!]|,\d{3}(?!\d)|[()\[\]{},;]|\b(?:and|or)\b")
+_NEST = re.compile(r"\\{1,2}(?:boxed|fbox)\s*(?=\{)")
 _BETWEEN = re.compile(
     r"(?:\s|\$|\\\(|\\\)|\\\[|\\\]|\\[,;:! ]|\\q?quad|[,;.&]|\\text|\\mathrm|[{}]"
     r"|\band\b|\bor\b|\bfor\b|\bpart\b|\([a-z]\)|\\\\)*",
@@ -108,8 +138,14 @@ _MATHS = re.compile(
     re.DOTALL,
 )
 _SENTENCE_END = re.compile(
-    r"\n|[.!?](?=\s|$|\*\*)|。|(?:,|;)?\s(?:because|since|which|where|as)\s"
+    r"\n|[.!?](?=\s|$|\*\*)|[。，]|(?:,|;)?\s(?:because|since|which|where|as)\s"
 )
+_A_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?\d[\d,]*(?:\.\d+)?%?(?![\w^\\/(])")
+_FOREIGN = re.compile(r"[\u0400-\uffff]{4}")
+_PROSE = re.compile(r"(?!and\b|or\b)(?<![\\A-Za-z{])[A-Za-z]{2,}(?![A-Za-z]*[}(^_])")
+_LEAD = re.compile(r"\s*answer\b", re.IGNORECASE)
+_BRACKETED = re.compile(r"\[([^\[\]\n]{1,80})\](?!\()")
+_IS = re.compile(r"\b(?:is|are|equals)\s+(?=[-+\d\\(])")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
 
@@ -124,7 +160,20 @@ def _final_answer(text: str) -> str:
     end = None
     for match in _STATED.finditer(text):
         end = match.end()
-    return "" if end is None else _statement(text[end:])
+    return "" if end is None else _only_value(_statement(text[end:]))
+
+
+def _only_value(statement: str) -> str:
+    """The value in a stated answer that is a whole sentence: "the sum of both is 19",
+    or the only number of "she began 3 hours ago". Other sentences stay as they are.
+    """
+    if len(_PROSE.findall(_MATHS.sub(" ", statement))) < 3:
+        return statement
+    stated = list(_IS.finditer(statement))
+    if stated:
+        return _statement(statement[stated[-1].end() :])
+    numbers = _A_NUMBER.findall(statement)
+    return str(numbers[0]) if len(numbers) == 1 else statement
 
 
 def _hashes(text: str) -> str:
@@ -137,14 +186,18 @@ def _conclusion(text: str) -> str:
     last = ""
     for match in _MATHS.finditer(text):
         last = next(group for group in match.groups() if group is not None)
+    bracketed = _BRACKETED.findall(text)
+    if bracketed and not last:
+        return str(bracketed[-1]).strip()
     if last:
         return last.strip()
-    bold = _BOLD.findall(text)
+    bold = [found for found in _BOLD.findall(text) if any(map(str.isdigit, found))]
     if bold:
         return str(bold[-1]).strip()
     if "=" in text:
         return _statement(text.rpartition("=")[2].lstrip())
-    return ""
+    stated = list(_IS.finditer(text))
+    return _statement(text[stated[-1].end() :]) if stated else ""
 
 
 _FINDERS = {

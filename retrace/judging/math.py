@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -16,7 +17,12 @@ from retrace.rows import Answer, Problem, Reason
 from retrace.sections import parse
 
 # Packages whose version can change what this module gives.
-SOFTWARE = ("math-verify", "sympy", "latex2sympy2-extended")
+SOFTWARE = ("math-verify", "sympy", "mpmath", "latex2sympy2-extended")
+
+MAX_REFERENCE = 2000
+_NO_REFERENCE = re.compile(
+    r"(?:proof|see (?:the )?solution|not ?found|n/?a|none given)\.?", re.IGNORECASE
+)
 
 
 class Policy(BaseModel):
@@ -60,7 +66,7 @@ class Judge(base.Judge[Policy]):
     def contract(self) -> dict[str, Any]:
         from importlib.metadata import version
 
-        libraries = {name: version(name) for name in ("math-verify", "sympy")}
+        libraries = {name: version(name) for name in SOFTWARE}
         return {**super().contract(), "libraries": libraries}
 
     def _prepare(
@@ -74,11 +80,11 @@ class Judge(base.Judge[Policy]):
         if found is None:
             detail = f"none of {', '.join(self.policy.forms)} is in the solution"
             return (Judgement(Reason.NO_ANSWER, detail=detail), ""), None
-        answer = found.answer
+        answer = whole_answer(gold, found)
         decision = equality.quick(gold, answer, self.policy.rounding)
         if decision is not None:
             return (_judgement(answer, decision), answer), None
-        return (None, answer), [gold, answer]
+        return (None, answer), [gold, answer, self.policy.rounding]
 
 
 def reference(problem: Problem) -> str | Judgement:
@@ -87,16 +93,49 @@ def reference(problem: Problem) -> str | Judgement:
         detail = f"the reference is {problem.reference.kind!r}, expected an answer"
         return Judgement(Reason.UNPARSABLE_REFERENCE, detail=detail)
     gold = problem.reference.answer.strip()
-    if not gold:
-        return Judgement(Reason.UNPARSABLE_REFERENCE, detail="the reference is empty")
+    detail = ""
+    if "\\boxed" in gold:
+        found = extraction.find(gold, ["boxed"])
+        if found is None:
+            detail = "the reference has a box that is never closed"
+        elif len(found.group) != len(found.boxes):
+            detail = f"the reference has {len(found.boxes)} boxes, for several parts"
+        else:
+            gold = ", ".join(found.group)
+    if not gold or _NO_REFERENCE.fullmatch(gold):
+        detail = f"the reference is {gold!r}"
+    elif len(gold) > MAX_REFERENCE:
+        detail = f"the reference has {len(gold)} characters"
+    if detail:
+        return Judgement(Reason.UNPARSABLE_REFERENCE, detail=detail)
     return gold
+
+
+def whole_answer(gold: str, found: extraction.Found) -> str:
+    """The answer in one box, or in several where it was given in several.
+
+    Boxes that only "and" or a comma divide are one answer. Boxes further apart are one
+    where the reference has as many parts as there are boxes.
+    """
+    group, boxes = list(dict.fromkeys(found.group)), list(dict.fromkeys(found.boxes))
+    if len(boxes) > 1:
+        parts = extraction.pieces(gold)
+        if len(group) < parts == len(boxes):
+            return ", ".join(boxes)
+        if len(group) > 1:
+            return ", ".join(group)
+    return found.answer
 
 
 def _settle(answer: str, outcome: Outcome | None) -> Judgement:
     assert outcome is not None
     if outcome.failure:
         return Judgement(Reason(outcome.failure), answer, "worker", outcome.detail)
-    return _judgement(answer, Decision(*outcome.value))
+    decision = Decision(*outcome.value)
+    if decision.equal is None:
+        detail = f"the reference was not understood: {decision.detail}"
+        return Judgement(Reason.UNPARSABLE_REFERENCE, answer, decision.by, detail)
+    return _judgement(answer, decision)
 
 
 def _judgement(answer: str, decision: Decision) -> Judgement:

@@ -17,9 +17,15 @@ published scores were computed.
 DIGITS_OF_EXACT = 4
 """Significant digits an answer needs to stand for an exact reference."""
 
+FLOAT = Fraction(1, 10**13)
+"""Digits beyond these are those of a floating-point number, not of the value."""
+
 DIGITS_OF_DECIMAL = 3
+"""Significant digits a decimal reference needs to stand for what rounds to it, and an
+answer needs that is coarser than its reference."""
+
 NEAR = Fraction(1, 1000)
-"""An answer coarser than a decimal reference needs this many digits, and to be near."""
+"""How near such a coarser answer has to be."""
 
 
 def same(gold: Number, answer: Number, rounding: Rounding) -> bool:
@@ -53,23 +59,35 @@ def close(
     if rounding == "exact":
         return False
     if places is not None:
-        if rounds_to(answer.value, gold, places):
+        digits = len(str(int(abs(gold) * Fraction(10) ** places)))
+        if digits >= DIGITS_OF_DECIMAL and rounds_to(answer.value, gold, places):
             return True
         near = abs(gold - answer.value) <= NEAR * abs(gold)
         return near and _digits(answer) >= DIGITS_OF_DECIMAL and _rounded(gold, answer)
     if answer.places is None or terminates(gold):
         return False
+    if answer.digits > 12 and abs(gold - answer.value) <= FLOAT * abs(gold):
+        return True
     return answer.digits >= DIGITS_OF_EXACT and _rounded(gold, answer)
 
 
 def rounds_to(value: Fraction, written: Fraction, places: int) -> bool:
-    """Whether a value is within half a unit of the last place that was written."""
-    return abs(value - written) <= Fraction(1, 2) / Fraction(10) ** places
+    """Whether a value, rounded half away from zero, is what was written."""
+    half = Fraction(1, 2) / Fraction(10) ** places
+    size, target = abs(value), abs(written)
+    if value * written < 0:
+        return False
+    return target - half <= size < target + half
 
 
 def terminates(value: Fraction) -> bool:
-    """Whether a fraction has a finite decimal form: its denominator is 2^a 5^b."""
+    """Whether a fraction has a short decimal form: its denominator is 2^a 5^b.
+
+    A computed value has a power of two below that says nothing about it.
+    """
     denominator = value.denominator
+    if denominator > 10**15:
+        return False
     for prime in (2, 5):
         while denominator % prime == 0:
             denominator //= prime

@@ -8,6 +8,7 @@ import unicodedata
 
 def tidy(text: str) -> str:
     """One spelling for what is only layout: spaces, sizes, delimiters, look-alikes."""
+    text = _repair(text)
     text = _unicode(text)
     text = _FORMULA.sub(" ", text)
     text = _LAYOUT.sub("", text)
@@ -15,7 +16,7 @@ def tidy(text: str) -> str:
     text = _FRACTIONS.sub(r"\\frac", text)
     text = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], text)
     text = _SPACES.sub(" ", text).strip()
-    while text.endswith((".", ";")) and not text.endswith((r"\.", r"\;", "..")):
+    while text.endswith((".", ";", ",", "\\")):
         text = text[:-1].rstrip()
     return text
 
@@ -134,11 +135,29 @@ _TABLE = str.maketrans(_CHARACTERS)
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺ⁿ", "0123456789+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_CIRCLED = re.compile("[\u2460-\u2473]+")
 _SUB = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋]+")
 
 
+_ESCAPES = {"\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f"}
+_LOST = re.compile("[\x07\x08\x0b\x0c](?=[A-Za-z])")
+_DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
+
+
+def _repair(text: str) -> str:
+    r"""Give back backslashes that a string literal ate or doubled.
+
+    `"\frac"` that was read as an escape begins with a form feed, which no answer holds;
+    one that was escaped twice has two backslashes, which outside a matrix mean nothing.
+    A tab may be just a space, so what it may once have been is left alone.
+    """
+    text = _LOST.sub(lambda match: _ESCAPES[match.group()], text)
+    return text if "\\begin" in text else _DOUBLED.sub(r"\\", text)
+
+
 def _unicode(text: str) -> str:
-    """Signs with a LaTeX command become it; invisible characters go.
+    """Signs with a LaTeX command become it; circled digits are listed; invisible
+    characters go.
 
     Look-alike letters of other scripts stay what they are: a Cyrillic letter is not a
     variable of the reference.
@@ -147,6 +166,9 @@ def _unicode(text: str) -> str:
         return text
     text = _SUPER.sub(lambda m: "^{" + _minus(m.group(), _RAISED) + "}", text)
     text = _SUB.sub(lambda m: "_{" + _minus(m.group(), _LOWERED) + "}", text)
+    text = _CIRCLED.sub(
+        lambda m: ", ".join(str(ord(c) - 0x245F) for c in m.group()), text
+    )
     text = text.translate(_TABLE)
     shown = (
         c for c in text if unicodedata.category(c) not in ("Cf", "Cc") or c in "\n\t"
@@ -159,7 +181,7 @@ def _minus(digits: str, table: dict[int, int]) -> str:
 
 
 def _plain_form(character: str) -> str:
-    """Full-width letters and digits as plain ones; circled digits stay."""
+    """Full-width letters and digits as plain ones."""
     if "！" <= character <= "～" or character.isspace():
         return unicodedata.normalize("NFKC", character)
     return character

@@ -42,7 +42,7 @@ def main() -> None:
 def _reply(target: Callable[..., Any], arguments: list[Any]) -> bytes:
     """The value, or the failure, as a line of JSON."""
     try:
-        reply = {"value": target(*arguments)}
+        return json.dumps({"value": target(*arguments)}).encode() + b"\n"
     except MemoryError:
         gc.collect()
         reply = {"failure": "memory_limit", "detail": "the memory cap was reached"}

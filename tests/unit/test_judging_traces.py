@@ -1,6 +1,7 @@
 """From traces to verdicts: through the library, and through the script."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +128,14 @@ def test_the_script_writes_verdicts_and_their_contract(tmp_path: Path) -> None:
         ("--contract-out", "v.judge.json"),
     ]:
         command += [name, str(tmp_path / file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    root = str(SCRIPT.parents[1])
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": root},
+    )
     rows = list(read_rows(tmp_path / "v.jsonl", Verdict))
     assert [row.ok for row in rows] == [False, True]
     assert "2 verdicts: correct 1, wrong_answer 1" in done.stderr
