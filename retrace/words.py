@@ -34,9 +34,16 @@ def tokens(text: str) -> list[str]:
         text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
     if "[asy]" in text:
         text = _DRAWING.sub(" ", text)
+    if _is_shouted(text[:400]):
+        text = text.lower()
     if "\\frac" in text or "\\dfrac" in text or "\\tfrac" in text or "\\sqrt" in text:
         text = _BARE_ARGUMENTS.sub(r"\1 \2 \3", text)
     return _TOKEN.findall(text)
+
+
+def drawings(text: str) -> list[str]:
+    """The Asymptote drawings of a text, without their tags; `words` leaves them out."""
+    return _DRAWING.findall(text) if "[asy]" in text else []
 
 
 def canonical(token: str, fold: bool) -> str:
@@ -45,6 +52,8 @@ def canonical(token: str, fold: bool) -> str:
         return _command(token, fold)
     if token[0].isdigit():
         return _number(token)
+    if token in _RELATIONS:
+        return _RELATIONS[token]
     if token.isalpha():
         if fold and _is_variable(token):
             return VARIABLE
@@ -92,18 +101,30 @@ _TOKEN = re.compile(
     | \\[a-zA-Z]+
     | [^\W\d_]+
     | \d+ (?: (?: , | \{,\} | \\,\\! | ,\\! | \\, | \\! ) \d{3} (?!\d) )* (?: \.\d+ )?
-    | [+=<>]
-    | (?<![A-Za-z-])-(?!-) | (?<!-)-(?![A-Za-z-])
+    | [<>]=? | !=
+    | [+=]
+    | (?<!-)(?<![A-Za-z](?=-[A-Za-z]))-(?=\s*(?:[\d\\(${]|[A-Za-z](?![A-Za-z])))
     | (?<=[\d)}])!
     """,
     re.VERBOSE,
 )
-_DRAWING = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)
+_DRAWING = re.compile(r"\[asy\](.*?)\[/asy\]", re.DOTALL)
 _BARE_ARGUMENTS = re.compile(r"(\\[dt]?frac|\\sqrt)\s*(\d)(\d?)")
 _SIGNS = str.maketrans(
     {"−": "-", "–": "-", "—": " ", "≤": " \\le ", "≥": " \\ge ", "≠": " \\ne "}
     | {"±": " \\pm ", "√": " \\sqrt ", "∠": " \\angle ", "∞": " \\infty "}
-    | {"△": " \\triangle ", "×": " ", "⋅": " ", "÷": " "}
+    | {
+        "△": " \\triangle ",
+        "∪": " \\cup ",
+        "∩": " \\cap ",
+        "∈": " \\in ",
+        "→": " \\to ",
+        "∑": " \\sum ",
+        "∫": " \\int ",
+        "×": " ",
+        "⋅": " ",
+        "÷": " ",
+    }
 )
 
 _TYPESETTING_NAMES = """
@@ -121,7 +142,8 @@ _TYPESETTING = frozenset(_TYPESETTING_NAMES.split())
 _RENAMED = {
     "leq": "<", "le": "<", "leqslant": "<", "lt": "<", "geq": ">", "ge": ">",
     "geqslant": ">", "gt": ">", "neq": "ne", "binom": "choose", "dbinom": "choose",
-    "tbinom": "choose", "land": "and", "lor": "or", "to": "rightarrow",
+    "tbinom": "choose", "infty": "infinity", "land": "and", "lor": "or",
+    "to": "rightarrow",
 }  # fmt: skip
 _GREEK_NAMES = """
     alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda
@@ -135,6 +157,7 @@ _GREEK_LETTERS = {
     unicodedata.lookup(f"GREEK SMALL LETTER {name}"): name.replace("lamda", "lambda")
     for name in _SMALL.split()
 }
+_RELATIONS = {"<=": "<", ">=": ">", "!=": "ne"}
 _NUMERALS = {
     "zero": "0", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6",
     "seven": "7", "eight": "8", "nine": "9", "ten": "10", "eleven": "11",
@@ -150,6 +173,12 @@ def _command(token: str, fold: bool) -> str:
         return VARIABLE
     name = name.removeprefix("var") if name in _GREEK else name
     return _RENAMED.get(name, name.lower())
+
+
+def _is_shouted(start: str) -> bool:
+    """Whether a text is all in capitals, which then name no points."""
+    capitals = sum(map(str.isupper, start))
+    return capitals > 20 and capitals > 4 * sum(map(str.islower, start))
 
 
 def _number(token: str) -> str:

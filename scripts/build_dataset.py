@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         _rows(args.rewrites, Rewrite),
         _rows(args.benchmarks, Problem),
         _counter(args.tokenizer),
+        args.threads,
     )
     write_rows(args.train, dataset.train)
     write_rows(args.rejected, dataset.rejected)

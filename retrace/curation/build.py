@@ -1,8 +1,8 @@
 """From judged traces to the rows of a training set, stage by stage.
 
-The order of the stages: verify, structure, suitability, contamination, duplicates, best
-of n, mixture. Every input is put in order by its ids first, so neither the order of
-files nor the number of shards changes a byte.
+Stages: verify, structure, suitable, decontaminate, duplicates, best of n, mixture.
+Every input is put in order by its ids first, so neither the order of files nor the
+number of shards changes a byte.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrace.curation import candidates as stage
-from retrace.curation import deduplicate, mix, select
+from retrace.curation import deduplicate, mix, search, select
 from retrace.curation.candidates import Candidate
 from retrace.curation.funnel import Funnel
 from retrace.curation.settings import Settings
@@ -58,8 +58,10 @@ def build(
     rewrites: Iterable[Rewrite],
     benchmarks: Iterable[Problem],
     count_tokens: Callable[[str], int],
+    processes: int = 1,
 ) -> Dataset:
-    """Build a training set.
+    """Build a training set. `count_tokens` measures a text in the student's tokens;
+    `processes` share the search for benchmark problems and change no result.
 
     Raises:
         KeyError: rows that belong together are not all there.
@@ -92,6 +94,12 @@ def build(
     statements = {one.problem.problem_id: one.problem.statement for one in rows}
     clusters = deduplicate.clusters(statements, settings.deduplication)
     report["duplicates"] = _duplicates(clusters, by_id)
+    firsts = [statements[key] for key in sorted(set(clusters.of.values()))]
+    found = search.search(
+        rows, list(benchmarks), firsts, settings.decontamination, processes
+    )
+    report["contamination"] = found.report
+    rows = funnel.drop("decontaminate", rows, found.faults)
     rows = funnel.drop("duplicates", rows, deduplicate.repeated(rows, clusters))
     surplus = select.surplus(rows, settings.selection, settings.seed)
     rows = funnel.drop("best_of_n", rows, surplus)

@@ -6,6 +6,7 @@ Every number comes from the report, which is written beside the card.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -166,7 +169,36 @@ def _duplicates(report: dict[str, Any]) -> str:
 
 
 def _contamination(report: dict[str, Any]) -> str:
-    return ""
+    found = report["contamination"]
+    if not found["benchmarks"]:
+        return "## Contamination\n\nNo benchmark was given to search for."
+    names = ", ".join(f"{name} ({n:,})" for name, n in found["benchmarks"].items())
+    methods = Counter((hit["where"], hit["method"]) for hit in found["hits"])
+    what = "dropped" if found["dropped"] else "kept, as the recipe says"
+    parts = [
+        "## Contamination",
+        f"Statements and traces were searched for the problems of {names}."
+        f" {found['traces']:,} traces held one and were {what}; every hit is in"
+        " `report.json` with the matched words.",
+    ]
+    if methods:
+        rows = [(*key, number) for key, number in sorted(methods.items())]
+        parts.append(table(("found in", "method", "hits"), rows))
+    planted = found["planted"]
+    if planted:
+        kinds = [
+            (name, kind["planted"], kind["found"], kind["recall"], kind["promised"])
+            for name, kind in planted["kinds"].items()
+        ]
+        header = ("planted leak", "planted", "found", "recall", "at least")
+        parts += [
+            "In this run, benchmark problems were planted as leaks of these kinds:",
+            table(header, kinds),
+            f"Of {planted['controls']:,} benchmark problems that were not planted,"
+            f" {planted['false']:,} were taken for another one: precision"
+            f" {_cell(planted['precision'])}.",
+        ]
+    return "\n\n".join(parts)
 
 
 def _use(name: str) -> str:

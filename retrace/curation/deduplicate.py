@@ -52,9 +52,38 @@ def clusters(texts: Mapping[str, str], settings: Deduplication) -> Clusters:
     exact = frozenset(key for key, first in of.items() if key != first)
     if settings.near:
         distinct = {key: encoded[key] for key in encoded if of[key] == key}
-        first_of = _near(distinct, settings)
+        first_of = near_duplicates(distinct, settings)
         of = {key: first_of[first] for key, first in of.items()}
     return Clusters(of, exact)
+
+
+def near_duplicates(
+    encoded: Mapping[str, Hashes], settings: Deduplication
+) -> dict[str, str]:
+    """The first member of the cluster of each encoded text, by union and find."""
+    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+
+    # Weights against false negatives: a false candidate costs one comparison only.
+    lsh = MinHashLSH(settings.similarity, settings.permutations, weights=(0.05, 0.95))
+    parent = {key: key for key in encoded}
+    sets: dict[str, Hashes] = {}
+    for key, hashes in encoded.items():
+        size = min(settings.words, max(1, len(hashes)))
+        found = np.unique(pieces(hashes, size))
+        if not len(found):
+            continue
+        sketch = MinHash(num_perm=settings.permutations, hashfunc=_low_bits)
+        sketch.update_batch(found.tolist())
+        candidates = sorted(lsh.query(sketch))[:COMPARISONS]
+        for other in candidates:
+            if _root(parent, other) != _root(parent, key) and _alike(
+                found, sets[other], hashes, encoded[other], settings.similarity
+            ):
+                low, high = sorted((_root(parent, key), _root(parent, other)))
+                parent[high] = low
+        sets[key] = found
+        lsh.insert(key, sketch, check_duplication=False)
+    return {key: _root(parent, key) for key in encoded}
 
 
 def repeated(
@@ -81,33 +110,6 @@ def repeated(
             detail = f"of trace {texts[problem_id, text]}"
             yield one.trace_id, Fault("duplicate_answer", detail)
         texts.setdefault((problem_id, text), one.trace_id)
-
-
-def _near(encoded: Mapping[str, Hashes], settings: Deduplication) -> dict[str, str]:
-    """The first member of the cluster of each text, by union and find."""
-    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
-
-    # Weights against false negatives: a false candidate costs one comparison only.
-    lsh = MinHashLSH(settings.similarity, settings.permutations, weights=(0.05, 0.95))
-    parent = {key: key for key in encoded}
-    sets: dict[str, Hashes] = {}
-    for key, hashes in encoded.items():
-        size = min(settings.words, max(1, len(hashes)))
-        found = np.unique(pieces(hashes, size))
-        if not len(found):
-            continue
-        sketch = MinHash(num_perm=settings.permutations, hashfunc=_low_bits)
-        sketch.update_batch(found.tolist())
-        candidates = sorted(lsh.query(sketch))[:COMPARISONS]
-        for other in candidates:
-            if _root(parent, other) != _root(parent, key) and _alike(
-                found, sets[other], hashes, encoded[other], settings.similarity
-            ):
-                low, high = sorted((_root(parent, key), _root(parent, other)))
-                parent[high] = low
-        sets[key] = found
-        lsh.insert(key, sketch, check_duplication=False)
-    return {key: _root(parent, key) for key in encoded}
 
 
 def _alike(

@@ -103,18 +103,18 @@ class Decontamination(Section):
         description="a piece in this many benchmark problems is boilerplate",
     )
     common: int = Field(
-        default=10,
+        default=5,
         ge=2,
         description="a piece in this many training problems is boilerplate",
     )
     coverage: float = Field(
-        default=0.5,
+        default=0.6,
         gt=0,
         le=1,
         description="share of a benchmark problem's pieces that makes a hit",
     )
     similarity: float = Field(
-        default=0.85,
+        default=0.9,
         gt=0,
         le=1,
         description="least similarity of two statements with the same numbers",
