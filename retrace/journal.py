@@ -77,7 +77,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self.path.with_name(self.path.name + ".lock"))
+        self._lock = Lock(lock_path(self.path))
         self._lock.acquire(self._lock_wait)
         try:
             self._size = _drop_torn_tail(self.path)
@@ -234,6 +234,10 @@ class Index:
         return file
 
 
+def lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def journals_under(folder: Path) -> list[Path]:
     """Every journal below a folder, by name."""
     return sorted(folder.rglob(f"*{SUFFIX}")) if folder.is_dir() else []
@@ -283,7 +287,7 @@ def compact(folder: Path) -> Compacted:
     """
     paths = journals_under(folder)
     done = Compacted(files=paths)
-    locks = [Lock(path.with_name(path.name + ".lock")) for path in paths]
+    locks = [Lock(lock_path(path)) for path in paths]
     held: list[Lock] = []
     try:
         for lock in locks:

@@ -1,0 +1,162 @@
+"""`retrace status`: what every sampling job is doing, read from the journals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrace.journal import JournalError, journals_under, lock_path
+from retrace.locking import is_held
+from retrace.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TOTAL = "all"
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("status", help="show running sampling jobs")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path("journals"),
+        help="journals, or those of one model (default: journals)",
+    )
+    parser.add_argument("--all", action="store_true", help="finished shards too")
+    parser.add_argument("--once", action="store_true", help="print once and end")
+    parser.add_argument("--json", action="store_true", help="JSON, with --once")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds, live")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.json and not args.once:
+        print("retrace status: --json needs --once", file=sys.stderr)
+        return 2
+    watched: dict[Path, Progress] = {}
+    try:
+        if not args.once:
+            return _live(args, watched)
+        rows = look(args.folder, watched, time.time(), args.all)
+    except JournalError as error:
+        print(f"retrace status: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        from rich.console import Console
+
+        Console().print(table(rows))
+    return 0
+
+
+def look(
+    folder: Path, watched: dict[Path, Progress], now: float, finished: bool
+) -> list[dict[str, Any]]:
+    """A row for every shard, and one for all of them; journals are read on."""
+    for path in journals_under(folder):
+        watched.setdefault(path, Progress(path))
+    rows = []
+    for path in sorted(watched):
+        progress = watched[path].read_on()
+        if progress.run:
+            rows.append(_row(path, progress, now))
+    total = _sum(rows, list(watched.values()))
+    return [row for row in rows if finished or row["state"] != "done"] + [total]
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    shown = Table(title="Sampling", title_justify="left")
+    for name in ("model", "set", "shard", "state"):
+        shown.add_column(name)
+    for name in ("done", "tokens/s", "left", "failures", "$", "$ in all"):
+        shown.add_column(name, justify="right")
+    for row in rows:
+        left = row["seconds_left"]
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(row["failures"].items()))
+        shown.add_row(
+            row["model"],
+            row["set"],
+            row["shard"],
+            row["state"],
+            f"{row['done']}/{row['total']}",
+            f"{row['tokens_per_second']:.0f}",
+            "" if left is None else _duration(left),
+            kinds,
+            f"{row['dollars']:.2f}",
+            f"{row['projected_dollars']:.2f}",
+        )
+    return shown
+
+
+def _live(args: argparse.Namespace, watched: dict[Path, Progress]) -> int:
+    from rich.live import Live
+
+    with Live(auto_refresh=False) as live:
+        try:
+            while True:
+                rows = look(args.folder, watched, time.time(), args.all)
+                live.update(table(rows), refresh=True)
+                time.sleep(args.every)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _row(path: Path, progress: Progress, now: float) -> dict[str, Any]:
+    running = not progress.outcome and is_held(lock_path(path))
+    return {
+        "model": str(progress.run.get("model", path.parent.name)),
+        "set": str(progress.run.get("set", "")),
+        "shard": path.stem,
+        "state": "running" if running else progress.outcome or "killed",
+        "done": progress.done,
+        "total": progress.total,
+        "tokens": progress.completion_tokens,
+        "tokens_per_second": round(progress.tokens_per_second(now), 1)
+        if running
+        else 0.0,
+        "seconds_left": progress.seconds_left(now) if running else None,
+        "failures": dict(progress.failures),
+        "dollars": round(progress.dollars, 4),
+        "projected_dollars": round(progress.projected_dollars(), 4),
+    }
+
+
+def _sum(
+    rows: Sequence[dict[str, Any]], journals: Sequence[Progress]
+) -> dict[str, Any]:
+    left = [row["seconds_left"] for row in rows if row["seconds_left"] is not None]
+    failures: Counter[str] = Counter()
+    for row in rows:
+        failures.update(row["failures"])
+    running = sum(row["state"] == "running" for row in rows)
+    return {
+        "model": TOTAL,
+        "set": "",
+        "shard": "",
+        "state": f"{running} running",
+        "done": sum(row["done"] for row in rows),
+        "total": sum(row["total"] for row in rows),
+        "tokens": sum(journal.completion_tokens for journal in journals),
+        "tokens_per_second": sum(row["tokens_per_second"] for row in rows),
+        "seconds_left": max(left, default=None),
+        "failures": dict(failures),
+        "dollars": round(sum(journal.dollars for journal in journals), 4),
+        "projected_dollars": round(sum(row["projected_dollars"] for row in rows), 4),
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
