@@ -31,8 +31,8 @@ SHOUTED = re.sub(r"\\[A-Z]+", lambda m: m.group().lower(), TANK.upper())
 PLAIN = (
     "A water tank loses 3/8 of its content on the first night and another 1250 litres"
     " on the second - after which t litres remain! If the tank held k litres and"
-    " k >= 4t where a and b are coprime whole numbers find the least ratio a/b that the mayor"
-    " can report"
+    " k >= 4t where a and b are coprime whole numbers find the least ratio a/b that the"
+    " mayor can report"
 )
 BENCHMARK = [
     Problem.make("exam", Domain.MATH, text, Answer(answer="1"))
