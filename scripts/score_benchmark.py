@@ -14,7 +14,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines
-from retrace.scoring import benchmark, comparison
+from retrace.scoring import benchmark
+from retrace.scoring.verdicts import MARGIN
 
 log = logging.getLogger("score_benchmark")
 R = TypeVar("R", bound=BaseModel)
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--margin",
         type=float,
-        default=comparison.MARGIN,
+        default=MARGIN,
         help="points within which a score counts as reproduced (default %(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True)

@@ -11,7 +11,8 @@ import sys
 from typing import Any
 
 from retrace.commands.scores import add_files
-from retrace.scoring import comparison, table
+from retrace.scoring import table
+from retrace.scoring.verdicts import DIFFERS, UNDECIDED
 
 
 def add_parser(subparsers: Any) -> None:
@@ -41,12 +42,12 @@ def run(args: argparse.Namespace) -> int:
 def _judge(score: dict[str, Any], strict: bool) -> int:
     line = "{benchmark} {model}: {verdict}".format_map(score)
     code = 0
-    if score["verdict"] == comparison.DIFFERS:
+    if score["verdict"] == DIFFERS:
         code = 1
     elif not score["complete"]:
         line += f", {score['samples_missing']} samples missing"
         code = 3
-    elif strict and score["verdict"] == comparison.UNDECIDED:
+    elif strict and score["verdict"] == UNDECIDED:
         code = 3
     for entry in score["published"]:
         line += "\n  " + _explain(score, entry)

@@ -17,6 +17,7 @@ from typing import Any
 from retrace.rows import Domain, Problem, Reason, Trace, Verdict
 from retrace.scoring import comparison
 from retrace.scoring.estimates import Interval, majority, mean_interval, pass_at_k
+from retrace.scoring.verdicts import MARGIN
 
 NOT_JUDGED = frozenset(
     {Reason.UNCHECKED, Reason.JUDGE_ERROR, Reason.UNPARSABLE_REFERENCE}
@@ -79,7 +80,7 @@ def score(
     samples: Mapping[str, int],
     protocol: Mapping[str, Any],
     published: Sequence[Mapping[str, Any]] = (),
-    margin: float = comparison.MARGIN,
+    margin: float = MARGIN,
 ) -> dict[str, Any]:
     """The score as a JSON object; scores are in percent, differences in points.
 

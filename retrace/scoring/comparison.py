@@ -20,21 +20,15 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from retrace.scoring.estimates import (
-    Shares,
-    cluster_bootstrap,
-    mean_interval,
+from retrace.scoring.estimates import Shares, cluster_bootstrap, mean_interval
+from retrace.scoring.verdicts import (
+    ALPHA,
+    DIFFERS,
+    MARGIN,
+    NOT_PUBLISHED,
+    REPRODUCED,
+    UNDECIDED,
 )
-
-# A grader alone moved MATH500 from 82.4 to 86.4 for the same answers: a difference
-# below 5 points says nothing about a model, so it is no failure to reproduce.
-MARGIN = 5.0
-ALPHA = 0.05
-
-REPRODUCED = "reproduced"
-UNDECIDED = "not distinguishable"
-DIFFERS = "differs"
-NOT_PUBLISHED = "not published"
 
 Side = Literal["higher", "lower", "not distinguishable"]
 

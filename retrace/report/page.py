@@ -1,0 +1,360 @@
+"""The page: what goes into the template, and the template rendered."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from retrace.report import ablation, costs, figures, summary
+from retrace.report.browser import browse
+from retrace.report.inputs import Inputs
+from retrace.report.text import script_json, visible
+from retrace.scoring import comparison, table
+from retrace.scoring.verdicts import DIFFERS, REPRODUCED, UNDECIDED
+
+Json = dict[str, Any]
+
+
+def build(inputs: Inputs) -> str:
+    """The whole report as the text of one HTML file, the same for the same inputs."""
+    counted = summary.summarise(inputs)
+    script = _asset("report.js")
+    katex_script = _asset("katex/katex.min.js")
+    template = _environment().get_template("report.html.j2")
+    stages = costs.by_stage(inputs)
+    pairs = compare_all(inputs)
+    return template.render(
+        recipe=inputs.recipe,
+        description=inputs.description,
+        policy=_policy([script, katex_script]),
+        css=Markup(_asset("report.css") + katex_css()),
+        katex_script=Markup(katex_script),
+        script=Markup(script),
+        rows_json=Markup(script_json(browse(inputs, counted))),
+        headline=headline(inputs, pairs),
+        facts=facts(inputs, counted, stages),
+        groups=score_groups(inputs),
+        pairs=pairs,
+        ablation=ablation.table(inputs),
+        funnel=summary.funnel(counted, inputs),
+        reasons=reason_rows(counted),
+        pass_drawing=_pass_rates(inputs, counted),
+        length_drawings=_lengths(counted),
+        training_drawings=figures.training(inputs.metrics),
+        dataset_reports={
+            name: summary.flatten(dict(report))
+            for name, report in inputs.dataset_reports.items()
+        },
+        manifests={
+            name: summary.flatten(_brief(manifest))
+            for name, manifest in inputs.manifests.items()
+        },
+        stages=stages,
+        paid=paid(inputs),
+        engines=[summary.flatten(dict(engine)) for engine in inputs.engines],
+        provenance=provenance(inputs),
+        config=shown_config(inputs),
+        confidential=sorted(inputs.confidential),
+    )
+
+
+@dataclass(frozen=True)
+class ScoreGroup:
+    """A benchmark with the scores of its models, and what others published for it."""
+
+    name: str
+    description: str
+    scores: list[Json]
+    elsewhere: list[Json]
+
+
+def score_groups(inputs: Inputs) -> list[ScoreGroup]:
+    """Scores by benchmark, students last, and published numbers of other models."""
+    order = list(inputs.section("benchmarks"))
+    names = sorted(
+        {score["benchmark"] for score in inputs.scores},
+        key=lambda name: (order.index(name) if name in order else len(order), name),
+    )
+    groups = []
+    for name in names:
+        about = inputs.section("benchmarks").get(name) or {}
+        scores = _ordered(inputs, name)
+        ours = {score["model"] for score in scores}
+        groups.append(
+            ScoreGroup(
+                name=name,
+                description=about.get("description", ""),
+                scores=[dict(score) for score in scores],
+                elsewhere=[
+                    entry
+                    for entry in inputs.config.get("published") or []
+                    if entry["benchmark"] == name and entry["model"] not in ours
+                ],
+            )
+        )
+    return groups
+
+
+def compare_all(inputs: Inputs) -> list[Json]:
+    """Every pair of models on every benchmark, with p values corrected by Holm.
+
+    Where a benchmark has more than four models, only pairs with a student count.
+    """
+    students = set(inputs.students())
+    pairs: list[Json] = []
+    for name in dict.fromkeys(score["benchmark"] for score in inputs.scores):
+        scores = [score for score in _ordered(inputs, name) if score["samples_judged"]]
+        for index, second in enumerate(scores):
+            for first in scores[:index]:
+                if len(scores) > 4 and second["model"] not in students:
+                    continue
+                pairs.append(comparison.between_models(first, second))
+    corrected = comparison.holm([pair["p_value"] for pair in pairs])
+    for pair, p_value in zip(pairs, corrected, strict=True):
+        pair["p_holm"] = p_value
+    return pairs
+
+
+def headline(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
+    """The result in a few sentences."""
+    lines = []
+    verdicts = Counter(
+        score["verdict"] for score in inputs.scores if score["published"]
+    )
+    if verdicts:
+        parts = [
+            f"{verdicts[verdict]} {verdict}"
+            for verdict in (REPRODUCED, UNDECIDED, DIFFERS)
+            if verdicts[verdict]
+        ]
+        lines.append(
+            f"Of {verdicts.total()} scores with a published number: {', '.join(parts)}."
+        )
+    students = set(inputs.students())
+    for pair in pairs:
+        if pair["second"] in students and pair["first"] not in students:
+            lines.append(_gain(pair))
+    incomplete = sum(not score["complete"] for score in inputs.scores)
+    if incomplete:
+        lines.append(f"{incomplete} scores are incomplete: samples are missing.")
+    return lines
+
+
+def facts(
+    inputs: Inputs, counted: summary.Summary, stages: Sequence[costs.StageCost]
+) -> list[tuple[str, str, str]]:
+    """Label, value and note of the figures at the top."""
+    seconds = sum(stage.seconds for stage in stages)
+    dollars = sum(stage.dollars for stage in stages)
+    gpu_hours = sum(stage.gpu_hours for stage in stages)
+    kept = {f.row for fates in counted.fates.values() for f in fates if f.row}
+    price = inputs.section("prices").get("gpu_hour")
+    return [
+        ("Problems", f"{sum(counted.problem_counts.values()):,}", "in all sets"),
+        ("Traces", f"{len(counted.traces):,}", "of all models"),
+        ("Training rows", f"{len(kept):,}", "verified and kept"),
+        (
+            "Job time",
+            duration(seconds) if stages else "not measured",
+            "the sum over all jobs" if stages else "no timings given",
+        ),
+        (
+            "Cost",
+            f"${dollars:,.2f}" if price and stages else "not priced",
+            f"{gpu_hours:,.1f} GPU hours" if price and stages else "no GPU price set",
+        ),
+        ("Energy", "not measured", "no meter is read"),
+    ]
+
+
+def reason_rows(counted: summary.Summary) -> list[Json]:
+    """The reasons of each model and set, as shares of its traces."""
+    result = []
+    for (model, set_name), counts in summary.reasons(counted).items():
+        total = counts.total()
+        parts = [
+            {"reason": reason, "count": count, "share": 100 * count / total}
+            for reason, count in sorted(counts.items(), key=_reason_order)
+        ]
+        result.append({"model": model, "set": set_name, "total": total, "parts": parts})
+    return result
+
+
+def paid(inputs: Inputs) -> list[Json]:
+    """What others paid for the same stage, from the recipe's prices."""
+    return list(inputs.section("prices").get("published") or [])
+
+
+def provenance(inputs: Inputs) -> list[tuple[str, str]]:
+    """Where everything came from, as label and value."""
+    canonical = json.dumps(inputs.config, sort_keys=True, separators=(",", ":"))
+    lines = [
+        ("Commit", inputs.commit or "not given"),
+        ("Recipe", f"sha256 {hashlib.sha256(canonical.encode()).hexdigest()}"),
+        ("Environment", str(inputs.config.get("environment", "not given"))),
+    ]
+    for dataset, path in inputs.train.items():
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        lines.append((f"Training rows of {dataset}", f"sha256 {digest}"))
+    return lines
+
+
+def shown_config(inputs: Inputs) -> str:
+    """The resolved recipe as YAML, without the examples of confidential sets."""
+    config = json.loads(json.dumps(dict(inputs.config)))
+    for name in inputs.confidential:
+        section = (config.get("sets") or {}).get(name)
+        if section and section.get("shots"):
+            section["shots"] = ["not shown: the set is confidential"]
+    text: str = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=88)
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 5 min 20 s, 19 h 3 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+# --- Assets ---------------------------------------------------------------------------
+
+
+@cache
+def katex_css() -> str:
+    """KaTeX's style sheet with its fonts inside."""
+
+    def embed(match: re.Match[str]) -> str:
+        font = _files().joinpath("katex", "fonts", match.group(1)).read_bytes()
+        text = base64.b64encode(font).decode()
+        return f'src:url(data:font/woff2;base64,{text}) format("woff2")'
+
+    pattern = r"src:url\(fonts/([\w-]+\.woff2)\) format\(\"woff2\"\)[^}]*"
+    return re.sub(pattern, embed, _asset("katex/katex.min.css"))
+
+
+def _asset(name: str) -> str:
+    return str(_files().joinpath(*name.split("/")).read_text("utf-8"))
+
+
+def _files() -> Any:
+    return resources.files("retrace.report").joinpath("assets")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A content security policy: our scripts by their hash, and nothing else."""
+    hashes = " ".join(
+        "'sha256-"
+        + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        + "'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline';"
+        " font-src data:; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("retrace.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_safe,
+    )
+    environment.filters |= {
+        "number": table.number,
+        "duration": duration,
+        "slug": _slug,
+        "published": table.published,
+        "samples": table.sample_count,
+        "words": lambda text: str(text).replace("_", " "),
+    }
+    return environment
+
+
+def _safe(value: Any) -> Any:
+    """Every text that reaches the page shows its control characters."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return visible(value)
+    return value
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+# --- Parts ----------------------------------------------------------------------------
+
+
+def _ordered(inputs: Inputs, benchmark: str) -> list[Mapping[str, Any]]:
+    students = set(inputs.students())
+    models = list(inputs.section("models"))
+
+    def key(score: Mapping[str, Any]) -> tuple[bool, int, str]:
+        name = score["model"]
+        place = models.index(name) if name in models else len(models)
+        return name in students, place, name
+
+    return sorted((s for s in inputs.scores if s["benchmark"] == benchmark), key=key)
+
+
+def _gain(pair: Json) -> str:
+    verdict = {
+        "higher": "higher",
+        "lower": "lower",
+    }.get(pair["verdict"], "not distinguishable")
+    points = "{difference:+.1f} points ({low:+.1f} to {high:+.1f})".format_map(pair)
+    than = "from" if verdict == "not distinguishable" else "than"
+    return (
+        f"On {pair['benchmark']}, {pair['second']} is {verdict} {than}"
+        f" {pair['first']}: {points}."
+    )
+
+
+def _reason_order(entry: tuple[str, int]) -> tuple[bool, int, str]:
+    return entry[0] != "correct", -entry[1], entry[0]
+
+
+def _pass_rates(inputs: Inputs, counted: summary.Summary) -> figures.Drawing | None:
+    """Of the sets that were sampled more than once, six at most."""
+    shares = {
+        f"{model}, {set_name}": values
+        for (model, set_name), values in summary.pass_rates(counted).items()
+        if any(0 < value < 1 for value in values)
+    }
+    return figures.pass_rates(dict(list(shares.items())[:6]))
+
+
+def _lengths(counted: summary.Summary) -> list[figures.Drawing]:
+    drawn = [
+        figures.lengths(tokens, model)
+        for model, tokens in summary.lengths(counted).items()
+    ]
+    return [drawing for drawing in drawn if drawing is not None]
+
+
+def _brief(manifest: Mapping[str, Any]) -> Json:
+    """A manifest with long lists as their length."""
+    return {
+        key: f"{len(value)} entries" if isinstance(value, list) else value
+        for key, value in manifest.items()
+    }

@@ -1,0 +1,146 @@
+"""The report as a file: what is in it, what never is, and that it stays the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrace.report.text import excerpt, script_json, visible
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+import build_report
+import synthetic
+
+ATTACKS = [
+    "</script><script>window.hacked = 1</script>",
+    '<img src=x onerror="window.hacked = 1">',
+    "$\\href{javascript:window.hacked=1}{x}$ and $\\htmlClass{a}{b}$",
+    "left \u202e thgir \x1b[31mred\x1b[0m \x9b2J \u2028 end",
+    "{{ 7 * 7 }} {% for x in y %}",
+]
+
+
+def build(folder: Path, extra: list[str] | None = None) -> str:
+    arguments = synthetic.write_recipe(folder, synthetic.Size(8, 4, 30), extra)
+    out = folder / "reports" / "synthetic.html"
+    assert build_report.main([*arguments, "--out", str(out)]) == 0
+    return out.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return build(tmp_path_factory.mktemp("report"), ATTACKS)
+
+
+def without_scripts(page: str) -> str:
+    return re.sub("(<script[^>]*>).*?</script>", r"\1", page, flags=re.DOTALL)
+
+
+def rows_of(page: str) -> dict[str, Any]:
+    found = re.search(r'id="rows-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found.group(1))
+    return data
+
+
+def test_sections_and_numbers(page: str) -> None:
+    for section in ("scores", "data", "training", "cost", "rows", "provenance"):
+        assert f'<section id="{section}"' in page
+    assert "not distinguishable" in page
+    assert "18 h 35 min" in page
+    assert "0123456789abcdef" in page
+
+
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    shown = without_scripts(page)
+    assert not re.search(r'(?:src|href)="(?!#|data:)', shown)
+    assert not re.search(r"url\((?!data:|#)", shown)
+    assert "default-src &#39;none&#39;" in page
+
+
+def test_the_same_inputs_give_the_same_page(page: str, tmp_path: Path) -> None:
+    assert build(tmp_path, ATTACKS) == page
+
+
+def test_confidential_texts_are_nowhere(page: str) -> None:
+    assert "SECRET" not in page
+    shown = [row for row in rows_of(page)["rows"] if row["set"] == "diamond"]
+    assert shown
+    for row in shown:
+        assert not {"solution", "thought", "answer", "detail"} & set(row)
+        assert row["reason"]
+
+
+def test_foreign_text_stays_text(page: str) -> None:
+    shown = without_scripts(page)
+    assert "<img" not in shown
+    assert "{{ 7 * 7 }}" not in shown
+    assert len(re.findall("<script[ >]", shown)) == 3
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e]", page)
+    statements = [
+        problem["statement"] for problem in rows_of(page)["problems"].values()
+    ]
+    assert "left ‹U+202E› thgir ␛[31mred␛[0m ‹U+009B›2J ‹U+2028› end" in statements
+    assert ATTACKS[0] in statements
+
+
+def test_rejected_rows_and_failures_are_among_the_rows(page: str) -> None:
+    rows = rows_of(page)["rows"]
+    stages = {fate["stage"] for row in rows for fate in row["fates"]}
+    assert {"judge", "select"} <= stages
+    assert any(fate["row"] for row in rows for fate in row["fates"])
+    assert any(row["model"] == "student" and row["reason"] != "correct" for row in rows)
+
+
+def test_the_sample_has_every_kind_of_row(tmp_path: Path) -> None:
+    arguments = synthetic.write_recipe(tmp_path, synthetic.Size(12, 4, 20))
+    out = tmp_path / "r.html"
+    build_report.main([*arguments, "--out", str(out), "--max-rows", "60"])
+    data = rows_of(out.read_text("utf-8"))
+    assert len(data["rows"]) == 60
+    assert data["total"] > 200
+    groups = {(row["model"], row["set"]) for row in data["rows"]}
+    assert len(groups) == 11
+
+
+def test_a_report_of_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    assert build_report.main(["--recipe", "empty", "--out", str(out)]) == 0
+    assert "No scores yet" in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\tb\nc", "a\tb\nc"),
+        ("a\r\nb\rc", "a\nb␍c"),
+        ("\x1b[2J\x7f\x00", "␛[2J␡␀"),
+        ("\u2066x\u2069\u200b\ufeff", "‹U+2066›x‹U+2069›‹U+200B›‹U+FEFF›"),
+        ("\ud800", "‹U+D800›"),
+        ("é 数 👩‍🔬 √2", "é 数 👩‍🔬 √2"),
+    ],
+)
+def test_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_excerpt_keeps_both_ends() -> None:
+    text = "a" * 900 + "z" * 900
+    short = excerpt(text, 300)
+    assert short.startswith("a" * 200)
+    assert short.endswith("z" * 100)
+    assert "1,500 characters are left out" in short
+    assert excerpt("short", 300) == "short"
+
+
+def test_json_never_ends_its_script() -> None:
+    value = {"a": "</script><!-- & >"}
+    text = script_json(value)
+    assert "<" not in text
+    assert json.loads(text) == value
