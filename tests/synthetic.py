@@ -386,8 +386,7 @@ def _write_student(folder: Path, files: dict[str, list[Path]]) -> None:
     write_lines(base / "metrics.jsonl", [json.dumps(step) for step in steps])
     manifest = {
         "base": "small",
-        "gpus": 8,
-        "steps": 240,
+        "training": {"steps": 240, "ranks": 8},
         "files": [{"sha256": "0"}] * 3,
     }
     write_lines(base / "manifest.json", [json.dumps(manifest)])

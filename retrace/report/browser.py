@@ -18,7 +18,9 @@ from retrace.sections import parse
 MAX_TEXT = 24_000
 MAX_STATEMENT = 6_000
 MAX_DETAIL = 600
-HIDDEN = "Not shown: this set is confidential."
+# Stages of curation that compare with benchmarks have this in their name.
+OVERLAP = "contamination"
+HIDDEN = "Not shown: confidential, or too near to a confidential benchmark."
 
 Json = dict[str, Any]
 
@@ -30,12 +32,10 @@ def browse(inputs: Inputs, summary: Summary) -> Json:
         key: _facts(key, summary.traces[key], summary.fates.get(key, []))
         for key in chosen
     }
-    for row in shown.values():
-        if row["set"] in inputs.confidential:
-            row["fates"] = [{**fate, "detail": ""} for fate in row["fates"]]
-    opened = {
-        key for key in chosen if summary.traces[key].set not in inputs.confidential
-    }
+    hidden = hidden_problems(inputs, summary)
+    opened = {key for key in chosen if summary.traces[key].problem_id not in hidden}
+    for key in set(chosen) - opened:
+        shown[key]["fates"] = [{**fate, "detail": ""} for fate in shown[key]["fates"]]
     for trace in rows(inputs.traces, Trace):
         if trace.trace_id in opened:
             shown[trace.trace_id] |= _texts(trace)
@@ -46,7 +46,9 @@ def browse(inputs: Inputs, summary: Summary) -> Json:
         if rewrite.trace_id in opened:
             shown[rewrite.trace_id]["rewrite"] = _rewrite(rewrite)
     return {
-        "problems": _problems(inputs, {row["problem"] for row in shown.values()}),
+        "problems": _problems(
+            inputs, {row["problem"] for row in shown.values()}, hidden
+        ),
         "rows": list(shown.values()),
         "total": len(summary.traces),
     }
@@ -70,6 +72,25 @@ def choose(inputs: Inputs, summary: Summary) -> list[str]:
                 size = min(2 * summary.traces[queue[turn]].size, 2 * MAX_TEXT)
                 room -= size + 1500
     return sorted(chosen, key=lambda key: _order(summary.traces[key], key))
+
+
+def hidden_problems(inputs: Inputs, summary: Summary) -> set[str]:
+    """Problems that are never shown: those of confidential sets, and their look-alikes.
+
+    A training problem that decontamination threw out may be a benchmark's own text, so
+    where any set is confidential none of those is shown either.
+    """
+    if not inputs.confidential:
+        return set()
+    hidden = {
+        problem_id
+        for problem_id, set_name in summary.sets.items()
+        if set_name in inputs.confidential
+    }
+    for key, fates in summary.fates.items():
+        if key in summary.traces and any(OVERLAP in fate.stage for fate in fates):
+            hidden.add(summary.traces[key].problem_id)
+    return hidden
 
 
 def _order(trace: TraceFacts, key: str) -> tuple[str, str, str, int, str]:
@@ -129,12 +150,12 @@ def _rewrite(rewrite: Rewrite) -> Json:
     }
 
 
-def _problems(inputs: Inputs, wanted: set[str]) -> Json:
+def _problems(inputs: Inputs, wanted: set[str], hidden: set[str]) -> Json:
     result: Json = {}
     for problem in rows(inputs.problems, Problem):
         if problem.problem_id not in wanted:
             continue
-        if problem.set in inputs.confidential:
+        if problem.problem_id in hidden:
             result[problem.problem_id] = {"statement": HIDDEN, "confidential": True}
             continue
         result[problem.problem_id] = {

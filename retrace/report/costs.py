@@ -9,6 +9,9 @@ from typing import Any
 
 from retrace.report.inputs import Inputs, Timing
 
+# Stages whose jobs hold an engine, by the first word of the rule.
+ENGINE_VERBS = ("sample", "rewrite")
+
 
 @dataclass(frozen=True)
 class StageCost:
@@ -31,26 +34,45 @@ def by_stage(inputs: Inputs) -> list[StageCost]:
     return [_stage(inputs, stage, group, price) for stage, group in groups.items()]
 
 
-def gpus(inputs: Inputs, job: Sequence[str]) -> int:
-    """GPUs of a job, by the model or student that its wildcards name; 0 on a CPU."""
-    for name in job:
+def training_speed(inputs: Inputs) -> dict[str, float]:
+    """Tokens a second of each student: those it saw, by the time of its jobs."""
+    seconds: dict[str, float] = defaultdict(float)
+    for timing in inputs.timings:
+        for name in timing.job:
+            if timing.stage.startswith("train") and name in inputs.metrics:
+                seconds[name] += timing.seconds
+    tokens = {
+        student: max((step.get("tokens", 0) for step in steps), default=0)
+        for student, steps in inputs.metrics.items()
+    }
+    return {
+        student: tokens[student] / seconds[student]
+        for student in tokens
+        if tokens[student] and seconds[student]
+    }
+
+
+def gpus(inputs: Inputs, timing: Timing) -> int:
+    """GPUs that a job held: those of its engine, or a rank each in training."""
+    verb = timing.stage.partition("_")[0]
+    for name in timing.job:
+        if verb == "train" and name in inputs.manifests:
+            training = inputs.manifests[name].get("training") or {}
+            return int(training.get("ranks") or 0)
         model: Any = inputs.section("models").get(name)
-        if model:
+        if verb in ENGINE_VERBS and model:
             engine = model.get("engine") or {}
             if engine.get("kind") != "vllm":
                 return 0
-            count = engine.get("tensor_parallel", 1) * engine.get("data_parallel", 1)
-            return int(count)
-        manifest = inputs.manifests.get(name)
-        if manifest is not None:
-            return int(manifest.get("gpus") or 0)
+            devices = engine.get("tensor_parallel", 1) * engine.get("data_parallel", 1)
+            return int(devices)
     return 0
 
 
 def _stage(
     inputs: Inputs, stage: str, group: Sequence[Timing], price: float
 ) -> StageCost:
-    hours = sum(t.seconds * gpus(inputs, t.job) for t in group) / 3600
+    hours = sum(t.seconds * gpus(inputs, t) for t in group) / 3600
     memory = [t.max_rss_mb for t in group if t.max_rss_mb is not None]
     return StageCost(
         stage=stage,

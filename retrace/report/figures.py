@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -24,7 +23,7 @@ _COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)"} | {
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "retrace",
-    "font.size": 10,
+    "font.size": 12,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
@@ -42,9 +41,13 @@ _STYLE: Any = {
     "text.color": INK,
     "legend.frameon": False,
     "legend.labelcolor": INK,
-    "legend.fontsize": 9,
+    "legend.fontsize": 11,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
 }
-WIDTH, HEIGHT = 5.2, 2.7
+# Curves that jump from step to step: a moving average is drawn over them.
+NOISY = ("loss", "grad_norm", "token_accuracy", "tokens_per_second")
+WIDTH, HEIGHT = 4.6, 3.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ def training(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing
         ("loss", "Training loss", "loss"),
         ("learning_rate", "Learning rate", "learning rate"),
         ("grad_norm", "Gradient norm", "norm"),
+        ("token_accuracy", "Token accuracy", "share of tokens"),
         ("tokens_per_second", "Training speed", "tokens per second"),
     )
     drawn = []
@@ -80,80 +84,99 @@ def training(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing
 
 
 def pass_rates(shares: Mapping[str, Sequence[float]]) -> Drawing | None:
-    """How many problems have which share of right samples, for each group."""
+    """How many problems have which share of right samples, a line for each group."""
     shares = {name: values for name, values in shares.items() if len(values) > 0}
     if not shares:
         return None
-    edges = np.linspace(0, 1, 11)
-    counts = {name: np.histogram(values, edges)[0] for name, values in shares.items()}
+    bins = min(10, max(len(set(values)) for values in shares.values()) - 1 or 1)
+    centres = np.linspace(0, 1, bins + 1)
+    edges = np.concatenate([centres - 0.5 / bins, [1 + 0.5 / bins]])
+    percent = {
+        name: 100 * np.histogram(values, edges)[0] / len(values)
+        for name, values in shares.items()
+    }
     with _figure() as (figure, axes):
-        width = 0.09 / len(counts)
-        for number, (name, heights) in enumerate(counts.items()):
-            left = edges[:-1] + 0.005 + number * width
+        for number, (name, heights) in enumerate(percent.items()):
             colour = SERIES[number % len(SERIES)]
-            axes.bar(left, heights, width, align="edge", color=colour, label=name)
+            axes.plot(
+                centres, heights, color=colour, label=name, marker="o", markersize=4
+            )
         axes.set_xlabel("share of right samples of a problem")
-        axes.set_ylabel("problems")
-        axes.set_xlim(0, 1)
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        svg = _finish(figure, axes, "pass-rates", len(counts))
-    spans = [f"{low:.1f} to {high:.1f}" for low, high in pairwise(edges)]
+        axes.set_ylabel("% of the problems")
+        axes.set_ylim(bottom=0)
+        svg = _finish(figure, axes, "pass-rates", len(percent))
     table = [
-        (span, *(str(heights[i]) for heights in counts.values()))
-        for i, span in enumerate(spans)
+        (f"{centre:.2f}", *(f"{heights[i]:.1f}" for heights in percent.values()))
+        for i, centre in enumerate(centres)
     ]
     return Drawing(
         "pass-rates",
-        "Pass rate of the problems",
+        "Difficulty",
         "Problems at the left are too hard for the model, those at the right too easy"
         " to teach it anything.",
         svg,
-        ("share right", *counts),
+        ("share right", *percent),
         table,
     )
 
 
-def lengths(tokens: Mapping[bool, Sequence[int]], model: str) -> Drawing | None:
-    """Completion lengths of a model, of right traces and of others."""
-    everything = np.array([*tokens[True], *tokens[False]])
-    if not len(everything):
+def lengths(tokens: Mapping[str, Mapping[bool, Sequence[int]]]) -> Drawing | None:
+    """Completion lengths of every model, of right traces and of others, as boxes."""
+    tokens = {model: both for model, both in tokens.items() if any(both.values())}
+    if not tokens:
         return None
-    edges = np.histogram_bin_edges(everything, bins=24)
     names = {True: "right", False: "not right"}
-    counts = {names[ok]: np.histogram(tokens[ok], edges)[0] for ok in (True, False)}
-    with _figure() as (figure, axes):
-        middle = np.zeros(len(edges) - 1)
-        for number, (name, heights) in enumerate(counts.items()):
-            axes.bar(
-                edges[:-1],
-                heights,
-                np.diff(edges) * 0.92,
-                bottom=middle,
-                align="edge",
-                color=(SERIES[1], SERIES[2])[number],
-                label=name,
-            )
-            middle = middle + heights
+    height = max(HEIGHT, 0.75 + 0.55 * len(tokens))
+    with _figure(height) as (figure, axes):
+        for ok, colour, offset in ((True, SERIES[1], 0.19), (False, SERIES[2], -0.19)):
+            _boxes(axes, [both[ok] for both in tokens.values()], colour, offset)
+            axes.plot([], [], color=colour, linewidth=6, alpha=0.75, label=names[ok])
+        axes.set_yticks([len(tokens) - i for i in range(len(tokens))], list(tokens))
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
         axes.set_xlabel("completion tokens")
-        axes.set_ylabel("traces")
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        svg = _finish(figure, axes, f"lengths-{model}", 2)
-    table = [
-        (f"{low:,.0f} to {high:,.0f}", str(right), str(wrong))
-        for low, high, right, wrong in zip(
-            edges, edges[1:], counts["right"], counts["not right"], strict=False
-        )
-    ]
-    median = f"{np.median(everything):,.0f}"
+        svg = _finish(figure, axes, "lengths", 2)
     return Drawing(
-        f"lengths-{model}",
-        f"Length of the traces of {model}",
-        f"Median {median} tokens, longest {everything.max():,}.",
+        "lengths",
+        "Length of the traces",
+        "A box holds the middle half, the line in it is the median, and the whiskers"
+        " reach from 5 to 95 %.",
         svg,
-        ("tokens", "right", "not right"),
-        table,
+        ("model", "traces", "5 %", "median", "95 %", "longest"),
+        [
+            (f"{model}, {names[ok]}", *_quantiles(both[ok]))
+            for model, both in tokens.items()
+            for ok in (True, False)
+            if both[ok]
+        ],
     )
+
+
+def _boxes(
+    axes: Any, groups: Sequence[Sequence[int]], colour: str, offset: float
+) -> None:
+    axes.boxplot(
+        [list(group) for group in groups],
+        positions=[len(groups) - i + offset for i in range(len(groups))],
+        orientation="horizontal",
+        widths=0.3,
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": colour, "edgecolor": "none", "alpha": 0.75},
+        medianprops={"color": INK, "linewidth": 1.4},
+        whiskerprops={"color": colour},
+        capprops={"color": colour},
+    )
+
+
+def _quantiles(values: Sequence[int]) -> tuple[str, ...]:
+    found = np.quantile(values, [0.05, 0.5, 0.95, 1.0])
+    return (f"{len(values):,}", *(f"{value:,.0f}" for value in found))
 
 
 def _curves(
@@ -164,19 +187,19 @@ def _curves(
             steps = [step for step, _ in points]
             values = [value for _, value in points]
             colour = SERIES[number % len(SERIES)]
-            if key == "loss" and len(values) > 40:
+            if key in NOISY and len(values) > 40:
                 axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
                 values = _smooth(values)
             axes.plot(steps, values, color=colour, linewidth=1.6, label=student)
         axes.set_xlabel("optimizer step")
         axes.set_ylabel(label)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         if key == "learning_rate":
             axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         svg = _finish(figure, axes, key, len(curves))
     first, last = next(iter(curves.values()))[0], next(iter(curves.values()))[-1]
     caption = f"From {first[1]:.4g} at step {first[0]} to {last[1]:.4g} at {last[0]}."
-    if key == "loss" and any(len(points) > 40 for points in curves.values()):
+    if key in NOISY and any(len(points) > 40 for points in curves.values()):
         caption += " The strong line is a moving average over a fortieth of the steps."
     return Drawing(
         key, title, caption, svg, ("student", "step", label), _sample(curves)
@@ -206,9 +229,9 @@ def _smooth(values: Sequence[float]) -> list[float]:
 
 
 @contextmanager
-def _figure() -> Iterator[tuple[Figure, Any]]:
+def _figure(height: float = HEIGHT) -> Iterator[tuple[Figure, Any]]:
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure, figure.add_subplot()
 
 
@@ -216,7 +239,7 @@ def _finish(figure: Figure, axes: Any, name: str, series: int) -> str:
     axes.tick_params(length=0)
     axes.margins(x=0.02)
     if series > 1:
-        axes.legend(loc="best", ncols=1 if series < 4 else 2)
+        figure.legend(loc="outside upper left", ncols=min(series, 2))
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from retrace.report import ablation, costs, figures, summary
+from retrace.report import ablation, costs, curation, figures, summary
 from retrace.report.browser import browse
 from retrace.report.inputs import Inputs
 from retrace.report.text import script_json, visible
@@ -51,12 +51,10 @@ def build(inputs: Inputs) -> str:
         funnel=summary.funnel(counted, inputs),
         reasons=reason_rows(counted),
         pass_drawing=_pass_rates(inputs, counted),
-        length_drawings=_lengths(counted),
+        length_drawing=figures.lengths(summary.lengths(counted)),
         training_drawings=figures.training(inputs.metrics),
-        dataset_reports={
-            name: summary.flatten(dict(report))
-            for name, report in inputs.dataset_reports.items()
-        },
+        curations=curation.tables(inputs),
+        speed=costs.training_speed(inputs),
         manifests={
             name: summary.flatten(_brief(manifest))
             for name, manifest in inputs.manifests.items()
@@ -82,13 +80,8 @@ class ScoreGroup:
 
 def score_groups(inputs: Inputs) -> list[ScoreGroup]:
     """Scores by benchmark, students last, and published numbers of other models."""
-    order = list(inputs.section("benchmarks"))
-    names = sorted(
-        {score["benchmark"] for score in inputs.scores},
-        key=lambda name: (order.index(name) if name in order else len(order), name),
-    )
     groups = []
-    for name in names:
+    for name in benchmarks(inputs):
         about = inputs.section("benchmarks").get(name) or {}
         scores = _ordered(inputs, name)
         ours = {score["model"] for score in scores}
@@ -107,6 +100,15 @@ def score_groups(inputs: Inputs) -> list[ScoreGroup]:
     return groups
 
 
+def benchmarks(inputs: Inputs) -> list[str]:
+    """Names of the benchmarks that have scores, in the recipe's order."""
+    order = list(inputs.section("benchmarks"))
+    return sorted(
+        {score["benchmark"] for score in inputs.scores},
+        key=lambda name: (order.index(name) if name in order else len(order), name),
+    )
+
+
 def compare_all(inputs: Inputs) -> list[Json]:
     """Every pair of models on every benchmark, with p values corrected by Holm.
 
@@ -114,7 +116,7 @@ def compare_all(inputs: Inputs) -> list[Json]:
     """
     students = set(inputs.students())
     pairs: list[Json] = []
-    for name in dict.fromkeys(score["benchmark"] for score in inputs.scores):
+    for name in benchmarks(inputs):
         scores = [score for score in _ordered(inputs, name) if score["samples_judged"]]
         for index, second in enumerate(scores):
             for first in scores[:index]:
@@ -128,7 +130,7 @@ def compare_all(inputs: Inputs) -> list[Json]:
 
 
 def headline(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
-    """The result in a few sentences."""
+    """The result in a few sentences: published numbers, then what students gained."""
     lines = []
     verdicts = Counter(
         score["verdict"] for score in inputs.scores if score["published"]
@@ -139,16 +141,18 @@ def headline(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
             for verdict in (REPRODUCED, UNDECIDED, DIFFERS)
             if verdicts[verdict]
         ]
+        scores = "score" if verdicts.total() == 1 else "scores"
         lines.append(
-            f"Of {verdicts.total()} scores with a published number: {', '.join(parts)}."
+            f"Of {verdicts.total()} {scores} with a published number:"
+            f" {', '.join(parts)}."
         )
-    students = set(inputs.students())
-    for pair in pairs:
-        if pair["second"] in students and pair["first"] not in students:
-            lines.append(_gain(pair))
+    lines += _gains(inputs, pairs)
     incomplete = sum(not score["complete"] for score in inputs.scores)
     if incomplete:
-        lines.append(f"{incomplete} scores are incomplete: samples are missing.")
+        lines.append(
+            f"{incomplete} of {len(inputs.scores)} scores are incomplete: samples are"
+            " missing."
+        )
     return lines
 
 
@@ -175,7 +179,7 @@ def facts(
             f"${dollars:,.2f}" if price and stages else "not priced",
             f"{gpu_hours:,.1f} GPU hours" if price and stages else "no GPU price set",
         ),
-        ("Energy", "not measured", "no meter is read"),
+        ("Energy", "unknown", "no meter is read"),
     ]
 
 
@@ -205,7 +209,7 @@ def provenance(inputs: Inputs) -> list[tuple[str, str]]:
         ("Recipe", f"sha256 {hashlib.sha256(canonical.encode()).hexdigest()}"),
         ("Environment", str(inputs.config.get("environment", "not given"))),
     ]
-    for dataset, path in inputs.train.items():
+    for dataset, path in sorted(inputs.train.items()):
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         lines.append((f"Training rows of {dataset}", f"sha256 {digest}"))
@@ -286,6 +290,7 @@ def _environment() -> Environment:
         "slug": _slug,
         "published": table.published,
         "samples": table.sample_count,
+        "flatten": lambda value: summary.flatten(dict(value)),
         "words": lambda text: str(text).replace("_", " "),
     }
     return environment
@@ -317,17 +322,26 @@ def _ordered(inputs: Inputs, benchmark: str) -> list[Mapping[str, Any]]:
     return sorted((s for s in inputs.scores if s["benchmark"] == benchmark), key=key)
 
 
-def _gain(pair: Json) -> str:
-    verdict = {
-        "higher": "higher",
-        "lower": "lower",
-    }.get(pair["verdict"], "not distinguishable")
-    points = "{difference:+.1f} points ({low:+.1f} to {high:+.1f})".format_map(pair)
-    than = "from" if verdict == "not distinguishable" else "than"
-    return (
-        f"On {pair['benchmark']}, {pair['second']} is {verdict} {than}"
-        f" {pair['first']}: {points}."
-    )
+def _gains(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
+    """A sentence for each student and benchmark, against every model that is none."""
+    students = set(inputs.students())
+    accuracy = {
+        (score["benchmark"], score["model"]): score["accuracy"]
+        for score in inputs.scores
+    }
+    against: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for pair in pairs:
+        if pair["second"] in students and pair["first"] not in students:
+            other = table.number(accuracy[pair["benchmark"], pair["first"]])
+            against[pair["benchmark"], pair["second"]].append(
+                f"{pair['first']} {other} ({pair['difference']:+.1f} points,"
+                f" {pair['verdict']})"
+            )
+    return [
+        f"{benchmark}: {student} {table.number(accuracy[benchmark, student])} against"
+        f" {' and '.join(others)}."
+        for (benchmark, student), others in against.items()
+    ]
 
 
 def _reason_order(entry: tuple[str, int]) -> tuple[bool, int, str]:
@@ -335,21 +349,19 @@ def _reason_order(entry: tuple[str, int]) -> tuple[bool, int, str]:
 
 
 def _pass_rates(inputs: Inputs, counted: summary.Summary) -> figures.Drawing | None:
-    """Of the sets that were sampled more than once, six at most."""
-    shares = {
-        f"{model}, {set_name}": values
-        for (model, set_name), values in summary.pass_rates(counted).items()
+    """Of what teachers were asked more than once, or else any model; six at most."""
+    teachers = {d["teacher"] for d in inputs.section("datasets").values()}
+    rates = {
+        key: values
+        for key, values in summary.pass_rates(counted).items()
         if any(0 < value < 1 for value in values)
     }
-    return figures.pass_rates(dict(list(shares.items())[:6]))
-
-
-def _lengths(counted: summary.Summary) -> list[figures.Drawing]:
-    drawn = [
-        figures.lengths(tokens, model)
-        for model, tokens in summary.lengths(counted).items()
-    ]
-    return [drawing for drawing in drawn if drawing is not None]
+    taught = {key: values for key, values in rates.items() if key[0] in teachers}
+    shown = {
+        f"{model}, {set_name}": values
+        for (model, set_name), values in (taught or rates).items()
+    }
+    return figures.pass_rates(dict(list(shown.items())[:6]))
 
 
 def _brief(manifest: Mapping[str, Any]) -> Json:

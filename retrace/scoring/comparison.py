@@ -30,6 +30,8 @@ from retrace.scoring.verdicts import (
     UNDECIDED,
 )
 
+MODEL_KEYS = ("model", "weights", "revision")
+
 Side = Literal["higher", "lower", "not distinguishable"]
 
 
@@ -68,7 +70,7 @@ def with_published(
         "p_value": round(p_value, 6),
         "margin": margin,
         "verdict": verdict,
-        "needed": _needed(correct, judged, difference, margin)
+        "needed": _needed(shares, judged, score / 100, margin)
         if verdict == UNDECIDED
         else None,
         "protocol_differences": _known_differences(entry.get("protocol"), protocol),
@@ -110,7 +112,7 @@ def between_models(
     low, high = _gain_interval(gains)
     difference = float(gains.mean())
     side: Side = "not distinguishable"
-    if p_value < ALPHA:
+    if p_value < ALPHA and not low <= 0 <= high:
         side = "higher" if difference > 0 else "lower"
     return {
         "benchmark": first["benchmark"],
@@ -126,7 +128,7 @@ def between_models(
         "lost": int((gains < 0).sum()),
         "verdict": side,
         "protocol_differences": protocol_differences(
-            first["protocol"], second["protocol"]
+            _without_model(first["protocol"]), _without_model(second["protocol"])
         ),
     }
 
@@ -192,24 +194,24 @@ def _gain_interval(gains: Shares) -> tuple[float, float]:
 
 
 def _needed(
-    correct: Sequence[int], judged: Sequence[int], difference: float, margin: float
+    shares: Shares, judged: Sequence[int], score: float, margin: float
 ) -> dict[str, int | None]:
     """What would decide, if the difference stayed as it is.
 
     problems: problems like these, at as many samples of each.
     samples: samples of each of these problems; none where no number is enough.
     """
-    shares = np.asarray(correct, dtype=np.float64) / np.asarray(judged)
     n, k = len(shares), float(np.mean(judged))
     z_two, z_one = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(1 - ALPHA)
-    # The half width, in points, at which one of the two verdicts is reached, for a
-    # unit of standard error.
-    gap = abs(difference)
+    mean = float(shares.mean())
+    # The largest standard error, as a share, at which one of the verdicts is reached.
+    gap = 100 * abs(mean - score)
     error = max(gap / z_two, (margin - gap) / z_one) / 100
     if error <= 0:
         return {"problems": None, "samples": None}
-    mean = float(shares.mean())
-    total = max(mean * (1 - mean), 1 / (4 * n)) if k == 1 else float(shares.var(ddof=1))
+    total = max(mean * (1 - mean), score * (1 - score), 1 / (4 * n))
+    if k > 1:
+        total = float(shares.var(ddof=1))
     result: dict[str, int | None] = {
         "problems": max(n + 1, math.ceil(total / error**2)),
         "samples": None,
@@ -246,6 +248,11 @@ def _known_differences(
     known = _flat(published)
     ours = {key: value for key, value in _flat(protocol).items() if key in known}
     return protocol_differences(known, ours)
+
+
+def _without_model(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol without what names the model: two models differ in that anyway."""
+    return {key: value for key, value in protocol.items() if key not in MODEL_KEYS}
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -97,3 +97,37 @@ def test_pass_at_k_refuses_impossible_counts(judged: int, correct: int, k: int) 
 )
 def test_majority(votes: list[tuple[str, bool]], expected: float) -> None:
     assert estimates.majority(votes) == expected
+
+
+# --- Coverage, by simulation ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [30, 198, 500])
+def test_wilson_covers_what_it_promises(n: int) -> None:
+    """The exact coverage, averaged over shares from 10 to 90 %."""
+    outcomes = np.arange(n + 1)
+    bounds = [estimates.wilson(int(k), n)[:2] for k in outcomes]
+    low, high = np.array(bounds).T
+    coverage = [
+        stats.binom.pmf(outcomes, n, share)[(low <= share) & (share <= high)].sum()
+        for share in np.linspace(0.1, 0.9, 161)
+    ]
+    assert np.mean(coverage) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [30, 198, 500])
+@pytest.mark.parametrize(("a", "b"), [(0.6, 0.78), (2.2, 0.35)])
+def test_bootstrap_covers_what_it_promises(
+    n: int, a: float, b: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 draws of avg@8: problems from a population, eight samples of each."""
+    monkeypatch.setattr(estimates, "RESAMPLES", 1999)
+    rng = np.random.default_rng(0)
+    truth = a / (a + b)
+    covered = 0
+    for _ in range(2000):
+        correct = rng.binomial(8, rng.beta(a, b, n))
+        found = estimates.mean_interval([int(c) for c in correct], [8] * n)
+        covered += found.low <= truth <= found.high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.015)

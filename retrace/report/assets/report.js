@@ -62,6 +62,8 @@
       const display = match[1] ?? match[2] ?? (match[6] ? match[0] : undefined);
       const source = display ?? match[3] ?? match[4] ?? match[5];
       node.append(formula(source, match[0], display !== undefined));
+      // White space after a formula on its own line would show as an empty line.
+      if (display !== undefined) end += text.slice(end).match(/^[ \t]*\n?[ \t]*/)[0].length;
     }
     node.append(text.slice(end));
   }
@@ -157,7 +159,7 @@
     button.type = "button";
     button.dataset.id = row.id;
     button.append(
-      element("span", "first", problemOf(row).statement.slice(0, 160)),
+      preview(problemOf(row).statement),
       element("span", "second", badge(row), `${row.model} · ${row.set}`),
     );
     button.addEventListener("click", () => {
@@ -165,6 +167,12 @@
       if (matchMedia("(max-width: 900px)").matches) byId("row").scrollIntoView();
     });
     return element("li", "", button);
+  }
+
+  function preview(statement) {
+    const node = element("span", "first");
+    mathematics(node, statement.slice(0, 160));
+    return node;
   }
 
   function mark() {
@@ -205,7 +213,9 @@
     const problem = problemOf(row);
     pane.replaceChildren(
       element("h3", "", `${row.set}, sample ${row.sample + 1} of ${row.model}`),
-      element("p", "meta", badge(row), `${row.tokens.toLocaleString("en")} tokens`, `ended by ${row.finish}`, ...fatesOf(row)),
+      element("p", "meta", badge(row), ...[
+        `${row.tokens.toLocaleString("en")} tokens`, `ended by ${row.finish}`, ...fatesOf(row),
+      ].map((text) => element("span", "", text))),
       heading("Problem"),
       prose(problem.statement),
       ...(problem.reference === undefined ? [] : [heading("Reference"), prose(problem.reference)]),
