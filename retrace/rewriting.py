@@ -399,6 +399,7 @@ def _matches(source: list[str], target: list[str]) -> list[tuple[int, int, int]]
         for code in codes
         if code.tag == "equal"
     ]
+    found = _leftmost(found, source, target)
     ends = [(0, 0), *((src + n, dest + n) for src, dest, n in found)]
     starts = [*((src, dest) for src, dest, _ in found), (len(source), len(target))]
     edits = [
@@ -410,6 +411,32 @@ def _matches(source: list[str], target: list[str]) -> list[tuple[int, int, int]]
         for run, before, behind in zip(found, edits, edits[1:], strict=False)
         if run[2] > min(_CHANCE, before, behind)
     ]
+
+
+def _leftmost(
+    runs: list[tuple[int, int, int]], source: list[str], target: list[str]
+) -> list[tuple[int, int, int]]:
+    """The same alignment with every dropped stretch as late as it can stand.
+
+    Where the words after a dropped stretch repeat its first words, either place is as
+    good; the later one keeps what closes the trace in one piece.
+    """
+    moved: list[tuple[int, int, int]] = []
+    src_end, dest_end = 0, 0
+    for src, dest, length in runs:
+        shift = 0
+        if dest == dest_end:
+            while shift < length and source[src_end + shift] == target[dest + shift]:
+                shift += 1
+        if shift and src > src_end:
+            moved.append((src_end, dest, shift))
+            src, dest, length = src + shift, dest + shift, length - shift
+        if length:
+            moved.append((src, dest, length))
+            src_end, dest_end = src + length, dest + length
+        else:
+            src_end, dest_end = moved[-1][0] + shift, dest
+    return moved
 
 
 _CHANCE = 3

@@ -31,7 +31,8 @@ def words(text: str, fold: bool = False) -> list[str]:
 def tokens(text: str) -> list[str]:
     """The raw tokens of a text, to be looked up in `canonical`."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
+        text = unicodedata.normalize("NFKC", text)
+        text = _SIGN.sub(lambda match: _SIGNS[match.group()], text)
     if "[asy]" in text:
         text = _DRAWING.sub(" ", text)
     if _is_shouted(text[:400]):
@@ -97,10 +98,11 @@ _FOLDED = _Table(fold=True)
 
 _TOKEN = re.compile(
     r"""
-      \\(?:begin|end)\s*\{[a-zA-Z*]+\}
+      [a-zA-Z]+ (?![^\W\d_])
+    | \d+ (?: (?: , | \{,\} | \\,\\! | ,\\! | \\, | \\! ) \d{3} (?!\d) )* (?: \.\d+ )?
+    | \\(?:begin|end)\s*\{[a-zA-Z*]+\}
     | \\[a-zA-Z]+
     | [^\W\d_]+
-    | \d+ (?: (?: , | \{,\} | \\,\\! | ,\\! | \\, | \\! ) \d{3} (?!\d) )* (?: \.\d+ )?
     | [<>]=? | !=
     | [+=]
     | (?<!-)(?<![A-Za-z](?=-[A-Za-z]))-(?=\s*(?:[\d\\(${]|[A-Za-z](?![A-Za-z])))
@@ -110,22 +112,13 @@ _TOKEN = re.compile(
 )
 _DRAWING = re.compile(r"\[asy\](.*?)\[/asy\]", re.DOTALL)
 _BARE_ARGUMENTS = re.compile(r"(\\[dt]?frac|\\sqrt)\s*(\d)(\d?)")
-_SIGNS = str.maketrans(
-    {"−": "-", "–": "-", "—": " ", "≤": " \\le ", "≥": " \\ge ", "≠": " \\ne "}
-    | {"±": " \\pm ", "√": " \\sqrt ", "∠": " \\angle ", "∞": " \\infty "}
-    | {
-        "△": " \\triangle ",
-        "∪": " \\cup ",
-        "∩": " \\cap ",
-        "∈": " \\in ",
-        "→": " \\to ",
-        "∑": " \\sum ",
-        "∫": " \\int ",
-        "×": " ",
-        "⋅": " ",
-        "÷": " ",
-    }
-)
+_SIGNS = {
+    "−": "-", "–": "-", "—": " ", "×": " ", "⋅": " ", "÷": " ", "≤": " \\le ",
+    "≥": " \\ge ", "≠": " \\ne ", "±": " \\pm ", "√": " \\sqrt ", "∠": " \\angle ",
+    "∞": " \\infty ", "△": " \\triangle ", "∪": " \\cup ", "∩": " \\cap ",
+    "∈": " \\in ", "→": " \\to ", "∑": " \\sum ", "∫": " \\int ",
+}  # fmt: skip
+_SIGN = re.compile("[" + "".join(_SIGNS) + "]")
 
 _TYPESETTING_NAMES = """
     begin end left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr middle
