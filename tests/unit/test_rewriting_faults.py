@@ -37,7 +37,7 @@ def written(number: int) -> tuple[Problem, Trace, str, str]:
         add = draw.randint(2, 97)
         thing, other = draw.sample(things, 2)
         steps.append(
-            f"Okay, step {step + 1}: the {thing} beside the {other} holds {add} more, so"
+            f"Okay, step {step + 1}: the {thing} by the {other} holds {add} more, so"
             f" let me add them to what I have, that is \\({total} + {add} ="
             f" {total + add}\\), which I can check by going back from {total + add} to"
             f" {total} by subtracting \\({add}\\) again and looking at the {other}."
