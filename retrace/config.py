@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from retrace.curation import Settings as CurationSettings
 from retrace.engines import openai, vllm
 from retrace.judging import code, exact, math
-from retrace.problems import reasoning_gym, word_problems
-from retrace.prompts import Prompt, Shot
+from retrace.problems import programs, reasoning_gym, word_problems
+from retrace.prompts import Shot
 from retrace.rewriting import Checks
+from retrace.rewriting import Prompt as RewritingPrompt
 from retrace.sampling import Sampling
 from retrace.training import Settings as TrainingSettings
 
@@ -79,7 +80,7 @@ class Model(Section):
 # --- Problem sets ---------------------------------------------------------------------
 
 Source = Annotated[
-    word_problems.Source | reasoning_gym.Source,
+    word_problems.Source | reasoning_gym.Source | programs.Source,
     Field(discriminator="kind"),
 ]
 Judge = Annotated[
@@ -108,7 +109,7 @@ class Rewriter(Section):
     """How a right trace becomes a thought and a solution."""
 
     model: Name = Field(description="name in `models`")
-    prompt: Prompt
+    prompt: RewritingPrompt
     sampling: Sampling
     checks: Checks = Field(default_factory=Checks)
 

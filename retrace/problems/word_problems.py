@@ -8,8 +8,10 @@ templates, so that a benchmark can be disjoint from a training set in either way
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Literal
 
 from pydantic import Field
@@ -21,6 +23,8 @@ Operation = Literal["add", "subtract", "multiply"]
 
 # Every fourth pair of operands is held out for benchmarks.
 HELD_OUT_IN = 4
+# So many repeats in a row mean that there is hardly a new problem left.
+GIVE_UP = 1000
 
 NAMES = (
     "Ada Ben Carla Dan Emma Farid Grace Hugo Ines Jonas Kira Leo Mona Nils Olga "
@@ -117,11 +121,17 @@ class Source(base.Source):
             ValueError: the settings allow fewer different problems than `count`.
         """
         seen: set[str] = set()
-        for attempt in range(100 * self.count):
+        repeats = 0
+        for attempt in itertools.count():
             problem = self._problem(set_name, random.Random(f"{self.seed}:{attempt}"))
-            if problem.problem_id not in seen:
-                seen.add(problem.problem_id)
-                yield problem
+            if problem.problem_id in seen:
+                repeats += 1
+                if repeats == GIVE_UP:
+                    break
+                continue
+            repeats = 0
+            seen.add(problem.problem_id)
+            yield problem
             if len(seen) == self.count:
                 return
         raise ValueError(
@@ -157,14 +167,13 @@ class Source(base.Source):
         return numbered[-UNSEEN:] if self.templates == "unseen" else numbered[:-UNSEEN]
 
     def _operands(self, operation: Operation, rng: random.Random) -> tuple[int, int]:
-        """Draw until the pair belongs to this part; a difference stays positive."""
-        while True:
-            a = rng.randint(self.smallest, self.largest)
-            b = rng.randint(self.smallest, self.largest)
-            if operation == "subtract" and a <= b:
-                continue
-            if held_out(operation, a, b) == (self.operands == "held_out"):
-                return a, b
+        pairs = operand_pairs(operation, self.smallest, self.largest, self.operands)
+        if not pairs:
+            raise ValueError(
+                f"no {self.operands} operands to {operation} between {self.smallest} "
+                f"and {self.largest}: raise `largest`"
+            )
+        return rng.choice(pairs)
 
     def _extend(
         self, statement: str, value: int, words: dict[str, str], rng: random.Random
@@ -185,6 +194,21 @@ def held_out(operation: Operation, a: int, b: int) -> bool:
     low, high = sorted((a, b))
     digest = hashlib.sha256(f"{operation}:{low}:{high}".encode()).digest()
     return digest[0] % HELD_OUT_IN == 0
+
+
+@cache
+def operand_pairs(
+    operation: Operation, smallest: int, largest: int, part: str
+) -> list[tuple[int, int]]:
+    """The pairs of a part; a difference is positive."""
+    span = range(smallest, largest + 1)
+    return [
+        (a, b)
+        for a in span
+        for b in span
+        if (operation != "subtract" or a > b)
+        and held_out(operation, a, b) == (part == "held_out")
+    ]
 
 
 def _apply(operation: Operation, a: int, b: int) -> int:

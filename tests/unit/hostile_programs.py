@@ -64,8 +64,7 @@ p.start()
 p.join()
 print("ESCAPED")
 """,
-    "own program from memory": _SYSCALL
-    + "escaped_if(call('memfd_create', b'x', 0))",
+    "own program from memory": _SYSCALL + "escaped_if(call('memfd_create', b'x', 0))",
     "execveat": _SYSCALL
     + """
 fd = os.open(os.__file__, os.O_RDONLY)
@@ -232,8 +231,14 @@ EXHAUSTION: dict[str, tuple[str, str]] = {
         "time",
     ),
     "sleep": ("import time\ntime.sleep(10_000)", "time"),
-    "deadlock": ("import threading\nl = threading.Lock()\nl.acquire()\nl.acquire()", "time"),
-    "endless at exit": ("import atexit\n@atexit.register\ndef f():\n    while 1: pass", "time"),
+    "deadlock": (
+        "import threading\nl = threading.Lock()\nl.acquire()\nl.acquire()",
+        "time",
+    ),
+    "endless at exit": (
+        "import atexit\n@atexit.register\ndef f():\n    while 1: pass",
+        "time",
+    ),
     "endless thread": (
         "import threading\ndef f():\n    while 1: pass\nthreading.Thread(target=f).start()",
         "time",
@@ -246,7 +251,10 @@ EXHAUSTION: dict[str, tuple[str, str]] = {
     "crash": ("import ctypes\nctypes.string_at(0)\nprint('ESCAPED')", "exit"),
     "flood of output": ("while True: print('x' * 10_000)", "output"),
     "flood of errors": ("import os\nwhile True: os.write(2, b'x' * 10_000)", "output"),
-    "a hole in the output": ("import os\nos.ftruncate(1, 1 << 40)\nprint('ESCAPED')", "exit"),
+    "a hole in the output": (
+        "import os\nos.ftruncate(1, 1 << 40)\nprint('ESCAPED')",
+        "exit",
+    ),
 }
 
 # Against the sandbox itself
