@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from retrace.report.text import visible
 from retrace.scoring import table
 
+NUMBERS = ("n", "accuracy", "95 % interval")
 STYLES = {"reproduced": "green", "differs": "red", "not distinguishable": "yellow"}
 
 
@@ -50,18 +52,33 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(scores: list[dict[str, Any]]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title="Scores in percent", title_justify="left")
-    for column in table.COLUMNS:
-        right = column in ("n", "accuracy", "95 % interval")
-        shown.add_column(column, justify="right" if right else "left")
+    # Without a published number its columns would only hold dashes.
+    compared = any(score["published"] for score in scores)
+    columns = table.COLUMNS if compared else table.COLUMNS[:-2]
+    shown = Table(title="Scores in percent", title_justify="left", box=SIMPLE_HEAD)
+    for column in columns:
+        shown.add_column(
+            column,
+            justify="right" if column in NUMBERS else "left",
+            no_wrap=column in NUMBERS,
+            overflow="fold",
+        )
+    last = ""
     for score in scores:
-        *values, verdict = table.cells(score)
-        last = Text(verdict, style=STYLES.get(verdict, ""))
-        shown.add_row(*(Text(value) for value in values), last)
+        values = [Text(visible(cell)) for cell in table.cells(score)[: len(columns)]]
+        if score["benchmark"] == last:
+            values[0] = Text("")
+        elif last:
+            shown.add_section()
+        last = score["benchmark"]
+        if compared:
+            values[-1].stylize(STYLES.get(score["verdict"], ""))
+        shown.add_row(*values)
     console = Console()
     console.print(shown)
     incomplete = sum(not score["complete"] for score in scores)

@@ -54,12 +54,11 @@ def cells(score: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def sample_count(score: Mapping[str, Any]) -> str:
-    """How many problems and samples there are, and how many are missing."""
+    """Problems times samples, after the number that was judged if that is less."""
     n = str(score["problems"])
     if score["samples_expected"] != score["problems"]:
         n += f" × {score['samples_expected'] / score['problems']:g}"
-    missing = score["samples_missing"]
-    return f"{n} ({missing} missing)" if missing else n
+    return n if score["complete"] else f"{score['samples_judged']} of {n}"
 
 
 def number(value: float | None) -> str:

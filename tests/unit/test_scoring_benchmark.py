@@ -222,14 +222,13 @@ def test_the_table(
     write_score(tmp_path, [["correct"], ["wrong_answer"], ["unchecked"]], 50)
     assert table_command.run(_args(table_command, "scores", tmp_path / "scores")) == 0
     shown = capsys.readouterr().out
-    assert "3 (1 missing)" in shown
+    assert "2 of 3" in shown
     assert "not counted wrong" in shown
     markdown = _args(table_command, "scores", tmp_path / "scores", markdown=True)
     assert table_command.run(markdown) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == (
-        "| sums | small | 3 (1 missing) | 50.0 | 9.5 to 90.5 | 50.0 |"
-        " not distinguishable |"
+        "| sums | small | 2 of 3 | 50.0 | 9.5 to 90.5 | 50.0 | not distinguishable |"
     )
     as_json = _args(table_command, "scores", tmp_path / "scores", json=True)
     assert table_command.run(as_json) == 0
