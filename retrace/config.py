@@ -15,13 +15,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retrace.curation import Settings as CurationSettings
-from retrace.engines import openai, vllm
+from retrace.engines import openai, openai_batch, vllm
 from retrace.judging import code, exact, math
 from retrace.problems import programs, reasoning_gym, word_problems
 from retrace.prompts import Shot
 from retrace.rewriting import Checks
 from retrace.rewriting import Prompt as RewritingPrompt
 from retrace.sampling import Sampling
+from retrace.terms import Terms
 from retrace.training import Settings as TrainingSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -59,7 +60,10 @@ class LocalWeights(Section):
 Weights = Annotated[
     HubWeights | PackageWeights | LocalWeights, Field(discriminator="kind")
 ]
-Engine = Annotated[vllm.Settings | openai.Settings, Field(discriminator="kind")]
+Engine = Annotated[
+    vllm.Settings | openai.Settings | openai_batch.Settings,
+    Field(discriminator="kind"),
+]
 
 
 class Model(Section):
@@ -74,6 +78,10 @@ class Model(Section):
     few_shot: bool = Field(default=False, description="show the set's shots first")
     sampling: dict[str, Any] = Field(
         default_factory=dict, description="overrides of a set's `sampling`, by key"
+    )
+    terms: Terms = Field(
+        default_factory=Terms,
+        description="prices, budget and retries; change no answer",
     )
 
 

@@ -9,22 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from retrace import engines, environment
-from retrace.budget import Budget
-from retrace.cost import Prices
 from retrace.difficulty import GRADING, Label, count, graded, published
-from retrace.dispatch import Effort
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
 from retrace.rows import Problem, read_rows, write_rows
 from retrace.sampling import Request, Sampling, ask
 from retrace.stopping import command, set_time_limit
+from retrace.terms import Terms, terms_of
 
 log = logging.getLogger("retrace.label_difficulty")
 
@@ -52,6 +49,7 @@ def grade(options: argparse.Namespace, problems: Sequence[Problem]) -> list[Labe
         for problem in problems
     ]
     others = journals_under(options.journals)
+    terms = options.terms.get(options.model_name, Terms())
     server_log = options.journal.with_suffix(".engine.log")
     with (
         Journal(options.journal, others) as journal,
@@ -63,8 +61,8 @@ def grade(options: argparse.Namespace, problems: Sequence[Problem]) -> list[Labe
             requests,
             engine,
             journal,
-            options.effort,
-            budget=Budget(options.prices, options.budget, others, options.journal),
+            terms.effort,
+            budget=terms.open_budget(others, options.journal),
             about={"model": options.model_name, "set": options.problems.parent.name},
         )
         return [graded(*pair) for pair in zip(problems, answers, strict=True)]
@@ -103,9 +101,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Sampling.model_validate_json,
         default=Sampling(max_tokens=2048),
     )
-    add("--effort", type=Effort.model_validate_json, default=Effort())
-    add("--prices", type=Prices.model_validate_json, default=Prices())
-    add("--budget", type=float, default=math.inf, help="dollars for this model")
+    add("--terms", type=terms_of, default={}, help="JSON: terms of each model")
     add("--journals", type=Path, help="journals of this model, read")
     add("--journal", type=Path, help="this shard's journal, appended")
     add("--time-limit", type=float, help="minutes after which the job is killed")

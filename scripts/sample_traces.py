@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from retrace import engines, environment
-from retrace.budget import Budget
-from retrace.cost import Prices
-from retrace.dispatch import Effort
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
 from retrace.rows import Problem, Trace, read_rows, write_lines, write_rows
@@ -30,6 +26,7 @@ from retrace.sampling import (
     trace_of,
 )
 from retrace.stopping import command, set_time_limit
+from retrace.terms import Terms, terms_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     log = options.engine_log or options.journal.with_suffix(".engine.log")
     others = journals_under(options.journals)
+    terms = options.terms.get(options.model_name, Terms())
     about = {"model": options.model_name, "set": options.problems.parent.name}
     contracts: Counter[str] = Counter()
     with (
@@ -56,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             requests,
             engine,
             journal,
-            options.effort,
-            budget=Budget(options.prices, options.budget, others, options.journal),
+            terms.effort,
+            budget=terms.open_budget(others, options.journal),
             key_on=options.key_on,
             about=about,
         )
@@ -91,10 +89,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--prompt", type=Prompt.model_validate_json, required=True)
     add("--few-shot", action="store_true")
     add("--sampling", type=Sampling.model_validate_json, required=True)
-    add("--effort", type=Effort.model_validate_json, default=Effort())
     add("--key-on", nargs="*", default=[], help="contract fields that key an answer")
-    add("--prices", type=Prices.model_validate_json, default=Prices())
-    add("--budget", type=float, default=math.inf, help="dollars for this model")
+    add("--terms", type=terms_of, default={}, help="JSON: terms of each model")
     add("--journals", type=Path, required=True, help="journals of this model, read")
     add("--journal", type=Path, required=True, help="this shard's journal, appended")
     add("--engine-log", type=Path)

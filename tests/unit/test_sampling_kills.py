@@ -51,7 +51,7 @@ def start(
         "--revision": "r",
         "--prompt": json.dumps({"template": "Q: {statement}"}),
         "--sampling": json.dumps(sampling),
-        "--effort": json.dumps(effort),
+        "--terms": json.dumps({"m": {"effort": effort}}),
         "--journals": str(folder / "journals"),
         "--journal": str(folder / "journals/set/0000.jsonl"),
         "--out": str(folder / "out.jsonl"),

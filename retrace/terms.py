@@ -1,0 +1,43 @@
+"""On what terms a model is asked: its prices, its budget, how hard requests are tried.
+
+None of it changes an answer, so none of it makes a step stale.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retrace.budget import Budget
+from retrace.cost import Prices
+from retrace.dispatch import Effort
+
+
+class Terms(BaseModel):
+    """The terms of one model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prices: Prices = Field(default_factory=Prices, description="what answers cost")
+    budget: float | None = Field(
+        default=None,
+        ge=0,
+        description="dollars that all answers of this model may cost together",
+    )
+    effort: Effort = Field(default_factory=Effort, description="retries and patience")
+
+    def open_budget(self, journals: Sequence[Path], own: Path) -> Budget:
+        """The budget, with what the model's journals hold already spent."""
+        dollars = math.inf if self.budget is None else self.budget
+        return Budget(self.prices, dollars, journals, own)
+
+
+def terms_of(text: str) -> dict[str, Terms]:
+    """Terms by the name of their model, from JSON as scripts are given it."""
+    return {
+        name: Terms.model_validate(terms) for name, terms in json.loads(text).items()
+    }
