@@ -32,8 +32,8 @@ class Limiter:
     """Lets requests through so that no window of 60 s holds more than the rates allow.
 
     A request's tokens are unknown until it is answered. Those in flight are counted
-    with the mean of what was answered so far plus three standard deviations of their
-    sum, and never above their own bound; each is corrected when its answer comes.
+    with the mean of what was answered so far plus three standard errors of their sum,
+    and never above their own bounds; each is corrected when its answer comes.
     """
 
     def __init__(
@@ -122,7 +122,9 @@ class Limiter:
         if self._seen < LEARNED:
             return most
         deviation = math.sqrt(self._spread / (self._seen - 1))
-        return min(most, flying * self._mean + 3.0 * deviation * math.sqrt(flying))
+        # Of their sum: each scatters, and the mean itself is known from a sample.
+        doubt = deviation * math.sqrt(flying + flying**2 / self._seen)
+        return min(most, flying * self._mean + 3.0 * doubt)
 
     def _learn(self, tokens: int) -> None:
         self._seen += 1
