@@ -5,7 +5,8 @@
 Runs both in turn, each in a process of its own, against one loopback server that
 answers at once, and prints requests per second, peak memory and the longest time for
 which the event loop was blocked. With `--limiter SECONDS` it measures instead how much
-of a configured rate is used, and whether it is ever passed.
+of a configured rate is used, and whether it is ever passed; with `--vllm WEIGHTS`,
+tokens per second of a real vLLM server under both clients in turn.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def main() -> None:
     if options.part:
         parts = {"raw": run_raw, "sampler": run_sampler}
         print(json.dumps(parts[options.part](options)))
+    elif options.vllm:
+        show(options, compare_on_vllm(options))
     elif options.limiter:
         show(options, [run_limiter(options)])
     else:
@@ -64,6 +67,80 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     raw, ours = best["raw"], best["sampler"]
     ours["of_raw"] = round(ours["per_s"] / raw["per_s"], 3)
     return [raw, ours]
+
+
+def compare_on_vllm(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One server; the bare client and the sampler in turn, with the same requests.
+
+    Other seeds in each round, so that no answer is in the journal; the first round only
+    warms the server up.
+    """
+    settings = {
+        "kind": "vllm",
+        "args": [
+            *("--max-model-len", "1024", "--enforce-eager"),
+            *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192"),
+        ],
+        "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+        "start_timeout": 600,
+        "concurrency": options.in_flight,
+    }
+    tokens = {"raw": 0, "sampler": 0}
+    seconds = {"raw": 0.0, "sampler": 0.0}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with engines.load(settings, options.vllm, "", folder / "log") as engine:
+            endpoint = engine.start()
+            for number in range(options.rounds * 2 + 2):
+                # raw, sampler, sampler, raw, ...: neither always goes first.
+                part = ("raw", "sampler", "sampler", "raw")[number % 4]
+                asked = [
+                    seeded(i, 1000 * (number // 2)) for i in range(options.requests)
+                ]
+                began = time.perf_counter()
+                if part == "raw":
+                    used = asyncio.run(bare_load(endpoint, asked, options.in_flight))
+                else:
+                    with Journal(folder / f"{number}.jsonl") as journal:
+                        answers = ask(asked, engine, journal)
+                        used = sum(a.usage.completion_tokens for a in answers)
+                if number >= 2:
+                    tokens[part] += used
+                    seconds[part] += time.perf_counter() - began
+    per_s = {part: tokens[part] / seconds[part] for part in tokens}
+    return [
+        {"what": f"{part} on vLLM", "tokens": tokens[part], "per_s": round(rate, 1)}
+        | ({"of_raw": round(rate / per_s["raw"], 3)} if part == "sampler" else {})
+        for part, rate in per_s.items()
+    ]
+
+
+async def bare_load(endpoint: Any, asked: list[Request], in_flight: int) -> int:
+    import openai
+
+    client = openai.AsyncOpenAI(
+        base_url=endpoint.base_url, api_key=endpoint.keys[0], max_retries=0
+    )
+    queue = iter(asked)
+    tokens = 0
+
+    async def worker() -> None:
+        nonlocal tokens
+        for one in queue:
+            done = await client.chat.completions.create(
+                model=endpoint.model, **one.body()
+            )
+            tokens += done.usage.completion_tokens if done.usage else 0
+
+    async with client:
+        await asyncio.gather(*(worker() for _ in range(in_flight)))
+    return tokens
+
+
+def seeded(number: int, seed: int) -> Request:
+    text = f"Tom has {number % 9 + 2} bags with {number} apples each. How many?"
+    sampling = Sampling(temperature=0.7, max_tokens=64, seed=seed)
+    return Request([{"role": "user", "content": text}], sampling)
 
 
 def run_raw(options: argparse.Namespace) -> dict[str, Any]:
@@ -246,6 +323,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limiter", type=float, help="seconds to run a limited load")
     parser.add_argument("--rpm", type=int, help="requests per minute")
     parser.add_argument("--tpm", type=int, help="tokens per minute")
+    parser.add_argument("--vllm", metavar="WEIGHTS", help="model directory to serve")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part", choices=["raw", "sampler"], help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)

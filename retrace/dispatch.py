@@ -30,6 +30,12 @@ from retrace.engines.base import (
 )
 from retrace.journal import Journal
 from retrace.limiter import Limiter
+from retrace.replies import (
+    MalformedReplyError,
+    classify,
+    read_completion,
+    tokens_of,
+)
 from retrace.stopping import Stopped, Stopper
 
 if TYPE_CHECKING:
@@ -45,7 +51,6 @@ EVENTS_PER_TURN = 8
 SYNC_EVERY = 5.0
 TELL_EVERY = 30.0
 BUDGET_POLL = 0.05
-FINISHED = ("stop", "length")
 
 
 class Effort(BaseModel):
@@ -95,17 +100,6 @@ class Effort(BaseModel):
 
 class CircuitOpenError(RuntimeError):
     """Too many requests failed for the rest to be worth sending."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed, and what that means for the next."""
-
-    kind: str
-    message: str
-    retry: bool = True
-    fatal: bool = False
-    after: float | None = None
 
 
 @dataclass
@@ -290,7 +284,7 @@ class Dispatcher:
                 self._budget.settle(held, None)
                 failure = classify(error)
             else:
-                link.limiter.settle(ticket, _tokens(reply))
+                link.limiter.settle(ticket, tokens_of(reply))
                 self._budget.settle(held, reply["usage"])
                 self._take(job.key, reply, attempt + 1, began)
                 return
@@ -470,10 +464,6 @@ def _fair_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(_FairSelector())
 
 
-class MalformedReplyError(ValueError):
-    """An answer with status 200 that is not a chat completion."""
-
-
 async def _attempt(link: Link, body: dict[str, Any], timeout: float) -> dict[str, Any]:
     import httpx2
 
@@ -491,126 +481,3 @@ async def _attempt(link: Link, body: dict[str, Any], timeout: float) -> dict[str
     except ValueError as error:
         raise MalformedReplyError(f"the answer is not JSON: {error}") from error
     return read_completion(completion)
-
-
-def read_completion(completion: Any) -> dict[str, Any]:
-    """What the journal keeps of a chat completion.
-
-    Raises:
-        MalformedReplyError: it holds no finished choice.
-    """
-    try:
-        choice = completion["choices"][0]
-        message = choice["message"]
-        text = message.get("content") or ""
-        # vLLM renamed the field; servers with either name are in use.
-        reasoning = message.get("reasoning") or message.get("reasoning_content") or ""
-        finish = choice["finish_reason"]
-        if not isinstance(text, str) or not isinstance(reasoning, str):
-            raise TypeError("content is not text")
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise MalformedReplyError(
-            f"the answer is not a chat completion ({error!r}):"
-            f" {json.dumps(completion)[:200]}"
-        ) from error
-    usage = _read_usage(completion.get("usage"))
-    served = {"model": completion.get("model"), "usage": usage}
-    if finish == "content_filter":
-        return {"error": "content_filter: the provider withheld the answer", **served}
-    if finish not in FINISHED:
-        raise MalformedReplyError(f"finish_reason is {finish!r}, expected {FINISHED}")
-    reply = {"text": _whole_characters(text), "finish_reason": finish, **served}
-    if reasoning:
-        reply["reasoning"] = _whole_characters(reasoning)
-    if completion.get("system_fingerprint"):
-        reply["fingerprint"] = completion["system_fingerprint"]
-    return reply
-
-
-def classify(error: Exception) -> Failure:
-    """What an exception of one attempt means."""
-    import openai
-
-    text = f"{type(error).__name__}: {error}"[:2000]
-    if isinstance(error, MalformedReplyError):
-        return Failure("malformed", text)
-    if isinstance(error, TimeoutError | openai.APITimeoutError):
-        return Failure("timeout", f"no answer in time ({type(error).__name__})")
-    if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__
-        cut = type(cause).__name__ == "RemoteProtocolError"
-        kind = "truncated" if cut else "connection"
-        return Failure(kind, f"{text} ({cause!r})"[:2000])
-    if isinstance(error, openai.APIStatusError):
-        return _classify_status(error, text)
-    if isinstance(error, ValueError):
-        return Failure("malformed", text)
-    raise error
-
-
-def _classify_status(error: Any, text: str) -> Failure:
-    status = error.status_code
-    after = _retry_after(error.response.headers)
-    if status == 429:
-        if error.code == "insufficient_quota":
-            return Failure(
-                "fatal", f"the account has no credit left: {text}", fatal=True
-            )
-        return Failure("rate_limit", text, after=after)
-    if status in (401, 403, 404):
-        return Failure(
-            "fatal",
-            f"the endpoint refuses every request like this one (status {status}):"
-            f" check the key, the base URL and the model's name. {text}",
-            fatal=True,
-        )
-    if status in (408, 409, 425) or status >= 500:
-        return Failure("server", text, after=after)
-    return Failure("refused", text, retry=False)
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds of a Retry-After header: a number or a date."""
-    from email.utils import parsedate_to_datetime
-
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None
-
-
-def _read_usage(usage: Any) -> dict[str, int]:
-    """Token counts as the server states them; what is no count is 0."""
-    usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    counts = {
-        "prompt_tokens": usage.get("prompt_tokens"),
-        "completion_tokens": usage.get("completion_tokens"),
-        "cached_tokens": details.get("cached_tokens")
-        if isinstance(details, dict)
-        else 0,
-    }
-    return {
-        name: count if isinstance(count, int) and count > 0 else 0
-        for name, count in counts.items()
-        if count or name != "cached_tokens"
-    }
-
-
-def _tokens(reply: dict[str, Any]) -> int:
-    usage = reply["usage"]
-    return int(usage["prompt_tokens"] + usage["completion_tokens"])
-
-
-def _whole_characters(text: str) -> str:
-    """Join surrogate pairs; half a pair becomes U+FFFD, since rows are UTF-8."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
