@@ -33,7 +33,7 @@ class DatasetFileError(ValueError):
 
 @dataclass(frozen=True)
 class Row:
-    """A problem as it is put to the student, and the answer. `domain` may be a guess."""
+    """A problem as the student gets it, and the answer. `domain` may be a guess."""
 
     user: str
     assistant: str

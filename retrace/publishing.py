@@ -1,0 +1,177 @@
+"""Publishing a training set or a student on a hub: what would go, then exactly that.
+
+Nothing is published by accident: the target is named in full, a new repository is
+private, one that is public already is refused unless that is asked for, and the hashes
+in a manifest or report are checked against the files before the first byte goes out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from retrace.weights import MANIFEST, sha256_of
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+Kind = Literal["dataset", "model"]
+
+
+class PublishingError(RuntimeError):
+    """Why nothing was published, and what to do."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file and the name that it has on the hub."""
+
+    path: Path
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to: `owner/name` on a hub, its kind, and who may read it."""
+
+    repo: str
+    kind: Kind
+    private: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", self.repo):
+            raise PublishingError(
+                f"the target is {self.repo!r}, expected owner/name: say whose it is"
+            )
+
+
+def dataset_files(
+    train: Path, rejected: Path, report: Path, card: Path
+) -> list[Upload]:
+    """The files of a training set; its card becomes the repository's README.
+
+    Raises:
+        PublishingError: a file is not the one that the report was written for.
+    """
+    uploads = [
+        _upload(card, "README.md"),
+        _upload(train, "train.jsonl"),
+        _upload(rejected, "rejected.jsonl"),
+        _upload(report, "report.json"),
+    ]
+    stated = json.loads(report.read_text("utf-8"))["outputs"]
+    _check(uploads, stated, report)
+    return uploads
+
+
+def model_files(directory: Path, card: Path | None = None) -> list[Upload]:
+    """The files of a model that its manifest names, the manifest, and a card.
+
+    Raises:
+        PublishingError: there is no manifest, or a file is not what it says.
+    """
+    manifest = directory / MANIFEST
+    if not manifest.is_file():
+        raise PublishingError(
+            f"{directory} has no {MANIFEST}: is it a trained student?"
+        )
+    named = json.loads(manifest.read_text("utf-8"))["files"]
+    missing = [name for name in named if not (directory / name).is_file()]
+    if missing:
+        raise PublishingError(f"{directory} lacks {', '.join(missing)}: run dvc pull")
+    uploads = [_upload(directory / name, name) for name in sorted(named)]
+    stated = {name: file["sha256"] for name, file in named.items()}
+    _check(uploads, stated, manifest)
+    uploads.append(_upload(manifest, MANIFEST))
+    return [*uploads, _upload(card, "README.md")] if card else uploads
+
+
+def plan(target: Target, uploads: Sequence[Upload]) -> str:
+    """What would go where, for people."""
+    who = "private" if target.private else "PUBLIC"
+    total = sum(upload.size for upload in uploads)
+    lines = [
+        f"{target.kind} {target.repo} ({who}), {len(uploads)} files, {total:,} bytes"
+    ]
+    lines += [
+        f"  {upload.name}  {upload.size:,} bytes  sha256 {upload.sha256}"
+        for upload in uploads
+    ]
+    return "\n".join(lines)
+
+
+def push(
+    target: Target,
+    uploads: Sequence[Upload],
+    token_variable: str = "HF_TOKEN",
+    endpoint: str | None = None,
+) -> dict[str, Any]:
+    """Publish in one commit and return its receipt; equal files make no new commit.
+
+    Raises:
+        PublishingError: no token, a repository that others can read, or a hub that
+            refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    token = os.environ.get(token_variable)
+    if not token:
+        raise PublishingError(
+            f"{token_variable} is not set: put a token with write access into it"
+        )
+    api = HfApi(endpoint=endpoint, token=token)
+    operations = [
+        CommitOperationAdd(path_in_repo=upload.name, path_or_fileobj=upload.path)
+        for upload in uploads
+    ]
+    try:
+        _open_repository(api, target)
+        commit = api.create_commit(
+            target.repo,
+            operations,
+            commit_message="Publish with Retrace",
+            repo_type=target.kind,
+        )
+    except HfHubHTTPError as error:
+        raise PublishingError(f"the hub refused {target.repo}: {error}") from error
+    return {
+        "repo": target.repo,
+        "kind": target.kind,
+        "private": target.private,
+        "commit": commit.oid,
+        "files": {upload.name: upload.sha256 for upload in uploads},
+    }
+
+
+def _open_repository(api: HfApi, target: Target) -> None:
+    """Make the repository, or make sure that the one there is as private as wanted."""
+    if not api.repo_exists(target.repo, repo_type=target.kind):
+        api.create_repo(target.repo, repo_type=target.kind, private=target.private)
+        return
+    info = api.repo_info(target.repo, repo_type=target.kind)
+    if target.private and not info.private:
+        raise PublishingError(
+            f"{target.repo} is there and public: publish with --public, or name another"
+        )
+
+
+def _check(uploads: Sequence[Upload], stated: dict[str, str], source: Path) -> None:
+    found = {upload.name: upload.sha256 for upload in uploads}
+    wrong = [name for name, sha256 in stated.items() if found.get(name) != sha256]
+    if wrong:
+        raise PublishingError(
+            f"{', '.join(wrong)}: not the file that {source.name} was written for; run"
+            " the workflow again before publishing"
+        )
+
+
+def _upload(path: Path, name: str) -> Upload:
+    return Upload(path, name, path.stat().st_size, sha256_of(path))
