@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from retrace.environment import require
 from retrace.judging import judge_traces, open_judge
 from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines, write_rows
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
     )
+    require(args.software)
     config = json.loads(args.judge)
     problems = {row.problem_id: row for row in read_rows(args.problems, Problem)}
     traces = read_rows(args.traces, Trace)

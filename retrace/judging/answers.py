@@ -43,6 +43,8 @@ class Comparison:
             return self.region(gold, answer)
         if _is_equation(gold) or _is_equation(answer):
             return self.equation(gold, answer)
+        if {_kind_of_brackets(gold), _kind_of_brackets(answer)} == {"set", "tuple"}:
+            return False
         return any(
             self.parts(one, other)
             for one in readings(gold)
@@ -81,6 +83,8 @@ class Comparison:
                 return self.between(gold, answer)
             if gold.kind == answer.kind and gold.kind in ("setop", "seq"):
                 return self.same_form(gold, answer)
+            if _is_plain(gold) or _is_plain(answer):
+                return False
             raise
         return regions.same(one, other, self.leaf)
 
@@ -425,9 +429,9 @@ def _same_argument(gold: Part, answer: Part) -> tuple[Node, Node]:
     one, other = _ARGUMENT.match(gold.name), _ARGUMENT.match(answer.name)
     if one is None or other is None or one.group(1) == other.group(1):
         return gold.node, answer.node
-    if one.group(1) in values.symbols(answer.node):
-        return gold.node, answer.node
-    return gold.node, rename(answer.node, {other.group(1): one.group(1)})
+    bound = "#argument"
+    renamed = rename(gold.node, {one.group(1): bound})
+    return renamed, rename(answer.node, {other.group(1): bound})
 
 
 def rename(node: Node, names: dict[str, str]) -> Node:
@@ -630,6 +634,12 @@ def _ascending(node: Node) -> Node:
     return node
 
 
+def _kind_of_brackets(node: Node) -> str:
+    if node.kind != "seq":
+        return "none"
+    return "set" if node.args[0] == "{" else "tuple"
+
+
 def _matrix_sum(node: Node) -> Node:
     """A sum of matrices of one shape as the matrix it is."""
     if node.kind != "add" or any(part.kind != "matrix" for part in node.args):
@@ -648,6 +658,13 @@ def _matrix_sum(node: Node) -> Node:
 
 
 # --- Small questions ------------------------------------------------------------------
+
+
+def _is_plain(node: Node) -> bool:
+    """Numbers and expressions, alone or listed: no set of reals with an inside."""
+    if node.kind == "list":
+        return all(_is_plain(part) for part in node.args)
+    return node.kind in ("num", "neg", "add", "mul", "div", "pow", "fn", "sym")
 
 
 def _without_name(node: Node) -> Node:

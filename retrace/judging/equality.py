@@ -6,7 +6,9 @@ A layer says equal, unequal, or "not mine", and then the next is asked.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from retrace.judging import latex, numbers
 from retrace.judging.answers import Comparison
@@ -14,6 +16,7 @@ from retrace.judging.latex import NotMine
 from retrace.judging.rounding import Rounding, same
 from retrace.judging.tidy import key, tidy
 from retrace.judging.values import TooLarge
+from retrace.judging.worker import uncharged
 
 MAX_LENGTH = 4000
 """Longer answers are compared as texts only: no reference is that long."""
@@ -109,7 +112,8 @@ _NAMED = re.compile(r"\\(?:text|mathrm|textbf|operatorname)\s*\{[^{}]*\}")
 
 def is_formula(text: str) -> bool:
     """Whether a text is mathematics throughout: words make `math-verify` guess."""
-    return text.isascii() and not _WORDS.search(_NAMED.sub(" ", text))
+    balanced = text.count("{") == text.count("}")
+    return balanced and text.isascii() and not _WORDS.search(_NAMED.sub(" ", text))
 
 
 def symbolic_alone(gold: str, answer: str) -> bool:
@@ -119,7 +123,7 @@ def symbolic_alone(gold: str, answer: str) -> bool:
 
 def symbolic(gold: str, answer: str) -> Decision:
     """What `math-verify` says. Runs in a worker only: it may hang or grow."""
-    from math_verify import parse, verify  # type: ignore[import-untyped]
+    parse, verify = _math_verify()
 
     references = parse(f"$\\boxed{{{gold}}}$", parsing_timeout=None)
     answers = parse(f"$\\boxed{{{answer}}}$", parsing_timeout=None)
@@ -127,6 +131,13 @@ def symbolic(gold: str, answer: str) -> Decision:
         return Decision(None, "math-verify", "it reads no mathematics here")
     equal = bool(verify(references, answers, timeout_seconds=None))
     return Decision(equal, "math-verify", "" if equal else "not equal")
+
+
+def _math_verify() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The library's two functions; few shards need them, and they load slowly."""
+    with uncharged():
+        from math_verify import parse, verify  # type: ignore[import-untyped]
+    return parse, verify
 
 
 def slow(
@@ -151,9 +162,8 @@ def _readable(gold: str) -> bool:
     tidied = tidy(gold)
     if structural(gold, gold).equal:
         return True
-    if not is_formula(tidied) or tidied.count("{") != tidied.count("}"):
+    if not is_formula(tidied):
         return False
-    from math_verify import parse
-
+    parse, _verify = _math_verify()
     found = parse(f"$\\boxed{{{gold}}}$", parsing_timeout=None)
     return any(not isinstance(one, str) for one in found)

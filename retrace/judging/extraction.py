@@ -153,7 +153,7 @@ def _answer_tag(text: str) -> str:
     last = ""
     for match in _TAG.finditer(text):
         last = match.group(1)
-    return _undelimit(last.strip())
+    return undelimit(last.strip())
 
 
 def _final_answer(text: str) -> str:
@@ -221,16 +221,17 @@ def _statement(text: str) -> str:
         )
     bold = _BOLD.match(head)
     if bold:
-        return _undelimit(bold.group(1).strip(" .:"))
+        return undelimit(bold.group(1).strip(" .:"))
     sentence = _SENTENCE_END.split(head, maxsplit=1)[0]
-    return _undelimit(sentence.strip().strip("*").rstrip(".,;: "))
+    return undelimit(sentence.strip().strip("*").rstrip(".,;: "))
 
 
 def _unit(text: str) -> bool:
     return bool(re.fullmatch(r"[A-Za-z%°][A-Za-z/^0-9 ]{0,20}", text))
 
 
-def _undelimit(text: str) -> str:
+def undelimit(text: str) -> str:
+    """A formula without its delimiters; any other text as it is."""
     formula = _MATHS.fullmatch(text)
     if formula:
         return next(g for g in formula.groups() if g is not None).strip()

@@ -496,7 +496,11 @@ class _Parser:
         if self.take("["):
             index = self.sum()
             self.expect("]")
-        inside = self.argument() if not self.is_op("(") else self.primary()
+        token = self.peek()
+        if token is not None and token.kind == "num":
+            inside = self.simple()  # `\\sqrt13` is the root of 13, whatever TeX prints
+        else:
+            inside = self.argument() if not self.is_op("(") else self.primary()
         if index is None:
             return Node("fn", ("sqrt", inside))
         return Node("fn", ("root", inside, index))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retrace.judging import base, equality, extraction
+from retrace.judging import base, equality, extraction, published
 from retrace.judging.base import Judgement
 from retrace.judging.equality import Decision
 from retrace.judging.pool import Outcome, Pool
@@ -33,6 +33,11 @@ class Policy(BaseModel):
         default=list(extraction.FORMS),
         description="where an answer may stand, in order of preference",
     )
+    protocol: Literal["retrace", "as_published"] = Field(
+        default="retrace",
+        description="as_published: extraction and comparison as behind SkyThought's"
+        " published scores; forms and rounding are then not used",
+    )
     rounding: Rounding = Field(
         default="written", description="which decimals stand for which numbers"
     )
@@ -52,7 +57,6 @@ class Judge(base.Judge[Policy]):
             workers=workers,
             cpu_seconds=policy.seconds,
             memory_mb=policy.memory_mb,
-            preload=["math_verify"],
         )
 
     def __exit__(self, *error: Any) -> None:
@@ -76,6 +80,8 @@ class Judge(base.Judge[Policy]):
         gold = reference(problem)
         if isinstance(gold, Judgement):
             return (gold, ""), None
+        if self.policy.protocol == "as_published":
+            return _published(gold, response)
         found = extraction.find(parse(response).solution, self.policy.forms)
         if found is None:
             detail = f"none of {', '.join(self.policy.forms)} is in the solution"
@@ -85,6 +91,18 @@ class Judge(base.Judge[Policy]):
         if decision is not None:
             return (_judgement(answer, decision), answer), None
         return (None, answer), [gold, answer, self.policy.rounding]
+
+
+def _published(
+    gold: str, response: str
+) -> tuple[tuple[Judgement | None, str], list[Any] | None]:
+    answer = published.answer(response)
+    if not answer:
+        return (Judgement(Reason.NO_ANSWER, detail="not even a number"), ""), None
+    equal = published.decide(gold, answer) if len(answer) <= equality.MAX_LENGTH else 0
+    if equal is None:
+        return (None, answer), [gold, answer, "published"]
+    return (_judgement(answer, Decision(bool(equal), "published")), answer), None
 
 
 def reference(problem: Problem) -> str | Judgement:

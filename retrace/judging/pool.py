@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 BATCH = 32
 """Items a worker gets at once: enough that the pipe costs little beside the work."""
 
-ITEMS_BEFORE_RECYCLING = 2000
+ITEMS_BEFORE_RECYCLING = 20_000
 """A worker is replaced after so many items, because sympy's caches only grow."""
 
 CLOCK_FACTOR = 12.0

@@ -42,6 +42,12 @@ _SINGLE = re.compile(r"([\^_])\{([A-Za-z0-9])\}")
 
 _SYNONYMS = {
     r"\leqslant": r"\leq",
+    r"\leqq": r"\leq",
+    r"\geqq": r"\geq",
+    r"\degree": r"^\circ",
+    r"\textdegree": r"^\circ",
+    r"\dotsc": r"\dots",
+    r"\dotsb": r"\dots",
     r"\geqslant": r"\geq",
     r"\le": r"\leq",
     r"\ge": r"\geq",
@@ -135,6 +141,8 @@ _TABLE = str.maketrans(_CHARACTERS)
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺ⁿ", "0123456789+n")
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋", "0123456789+-")
 _SUPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?)")
+_BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _CIRCLED = re.compile("[\u2460-\u2473]+")
 _SUB = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋]+")
 
@@ -164,16 +172,21 @@ def _unicode(text: str) -> str:
     """
     if text.isascii():
         return text
+    text = _ROOT.sub(r"\\sqrt{\1}", text)
     text = _SUPER.sub(lambda m: "^{" + _minus(m.group(), _RAISED) + "}", text)
     text = _SUB.sub(lambda m: "_{" + _minus(m.group(), _LOWERED) + "}", text)
     text = _CIRCLED.sub(
         lambda m: ", ".join(str(ord(c) - 0x245F) for c in m.group()), text
     )
     text = text.translate(_TABLE)
-    shown = (
-        c for c in text if unicodedata.category(c) not in ("Cf", "Cc") or c in "\n\t"
-    )
-    return "".join(_plain_form(c) for c in shown)
+    return "".join(_plain_form(c) for c in text if _visible(c))
+
+
+def _visible(character: str) -> bool:
+    """Whether a sign is shown, or changes the order in which the others are read."""
+    if character in _BIDIRECTIONAL or character in "\n\t":
+        return True
+    return unicodedata.category(character) not in ("Cf", "Cc")
 
 
 def _minus(digits: str, table: dict[int, int]) -> str:

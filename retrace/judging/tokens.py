@@ -154,6 +154,11 @@ mm cm dm km nm kg mg ml mL hr min sec ft yd mi lb oz mph kph kmh ms Hz kHz MHz
 eV keV MeV kJ kW kPa Pa mol rad deg th st nd rd
 """
 UNITS = frozenset(_UNITS_NAMES.split())
+_REFUSED_NAMES = """
+int iint oint sum prod lim limsup liminf lnot not notin pmod bmod mod inf sup arg dim
+ker input include def let
+"""
+_REFUSED = frozenset(_REFUSED_NAMES.split())
 _UNIT_LETTERS = frozenset("msghNJWVAKCLFTB")
 _BEFORE_UNIT = frozenset(("}", "/", "*", ")", "%"))
 _SEPARATING = frozenset({"and", "or"})
@@ -210,8 +215,11 @@ def _command(name: str) -> list[Token]:
     token = _known_command(name)
     if token is not None:
         return [token]
+    if name in _REFUSED:
+        raise NotMine(f"the command \\{name}")
     for prefix in _KNOWN:
-        if name.startswith(prefix) and len(name) - len(prefix) <= 2:
+        rest = name[len(prefix) :]
+        if name.startswith(prefix) and (len(rest) <= 2 or rest.isupper()):
             first = _known_command(prefix)
             assert first is not None
             return [first, *(Token("sym", c) for c in name[len(prefix) :])]
