@@ -12,12 +12,13 @@ from typing import Any
 
 from retrace.engines.base import Rates
 
-# Two seconds longer than the minute that is promised: a request reaches the server some
+# A second longer than the minute that is promised: a request reaches the server some
 # time after it was let through, one sooner than the other.
-WINDOW = 62.0
+WINDOW = 61.0
 # Providers enforce their limits over shorter spans too: no more than a second's worth
 # goes out at once.
 BURST_SECONDS = 1.0
+PACE = 0.94
 LEARNED = 30
 
 
@@ -34,8 +35,8 @@ class Limiter:
     """Lets requests through so that no window of 60 s holds more than the rates allow.
 
     A request's tokens are unknown until it is answered. Those in flight are counted
-    with the mean of what was answered so far plus three standard errors of their sum,
-    and never above their own bounds; each is corrected when its answer comes.
+    with the mean of what was answered so far plus two and a half standard errors of
+    their sum, and never above their own bounds; each is corrected when its answer comes.
     """
 
     def __init__(
@@ -87,11 +88,21 @@ class Limiter:
         self._tickets.append(ticket)
         self._flying += 1
         self._bounds += bound
+        step = self._step(bound)
+        # Time not used earns at most a burst.
+        self._next = max(self._next, now - max(BURST_SECONDS, step)) + step
+        return ticket
+
+    def _step(self, bound: int) -> float:
+        """Seconds between two requests that are spread evenly."""
+        step = 0.0
         if self._rates.requests is not None:
             step = WINDOW / self._rates.requests
-            # Time not used earns at most a burst.
-            self._next = max(self._next, now - max(BURST_SECONDS, step)) + step
-        return ticket
+        if self._rates.tokens is not None:
+            tokens = self._mean if self._seen >= LEARNED else bound
+            # A little faster than the rate, which the window keeps anyway.
+            step = max(step, PACE * WINDOW / self._rates.tokens * tokens)
+        return min(step, WINDOW)
 
     def settle(self, ticket: Ticket | None, tokens: int) -> None:
         """Correct a request's tokens once it is answered (0: it was not)."""
@@ -126,7 +137,7 @@ class Limiter:
         deviation = math.sqrt(self._spread / (self._seen - 1))
         # Of their sum: each scatters, and the mean itself is known from a sample.
         doubt = deviation * math.sqrt(flying + flying**2 / self._seen)
-        return min(most, flying * self._mean + 3.0 * doubt)
+        return min(most, flying * self._mean + 2.5 * doubt)
 
     def _learn(self, tokens: int) -> None:
         self._seen += 1

@@ -71,7 +71,8 @@ def test_tokens_stay_below_their_rate_and_use_it(latency: float) -> None:
     sent = simulate(Rates(tokens=150_000), (200, 800), 1000, latency, minutes=12)
     assert busiest(sent)[1] <= 150_000
     steady = sum(used for at, used in sent if at >= 120)
-    assert steady >= 0.95 * 150_000 * 10
+    # With half a minute in flight, half of a window's tokens are only estimated.
+    assert steady >= (0.95 if latency < 10 else 0.92) * 150_000 * 10
 
 
 def test_a_burst_is_no_more_than_a_seconds_worth() -> None:
