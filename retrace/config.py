@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from retrace.curation import Settings as CurationSettings
 from retrace.engines import openai, openai_batch, vllm
-from retrace.judging import code, exact, math
+from retrace.judging import choice, code, exact, math, puzzle, quantity
 from retrace.problems import programs, reasoning_gym, word_problems
 from retrace.prompts import Shot
 from retrace.rewriting import Checks
@@ -92,7 +92,12 @@ Source = Annotated[
     Field(discriminator="kind"),
 ]
 Judge = Annotated[
-    math.Policy | exact.Policy | code.Policy,
+    math.Policy
+    | exact.Policy
+    | choice.Policy
+    | quantity.Policy
+    | puzzle.Policy
+    | code.Policy,
     Field(discriminator="kind"),
 ]
 

@@ -233,6 +233,7 @@ def files(pattern, which):
 
 PROBLEMS = "data/problems/{set}/{shard}.jsonl"
 TRACES = "data/traces/{model}/{set}/{shard}.jsonl"
+CONTRACTS = "data/traces/{model}/{set}/{shard}.engine.json"
 VERDICTS = "data/verdicts/{model}/{set}/{shard}.jsonl"
 REWRITES = "data/rewrites/{model}/{set}/{shard}.jsonl"
 DATASET = "data/datasets/{dataset}/{file}"
@@ -260,7 +261,7 @@ def every_artefact():
     return [
         *files(PROBLEMS, pairs()),
         *files(TRACES, pairs()),
-        *files(TRACES.replace(".jsonl", ".engine.json"), pairs()),
+        *files(CONTRACTS, pairs()),
         *files(VERDICTS, pairs()),
         *files(VERDICTS.replace(".jsonl", ".judge.json"), pairs()),
         *files(REWRITES, taught()),

@@ -5,6 +5,7 @@ rule build_report:
     input:
         problems=files(PROBLEMS, pairs()),
         traces=files(TRACES, pairs()),
+        engines=files(CONTRACTS, pairs()),
         verdicts=files(VERDICTS, pairs()),
         rewrites=files(REWRITES, taught()),
         train=dataset_files("train.jsonl"),
@@ -29,11 +30,12 @@ rule build_report:
         software=software("jinja2", "matplotlib"),
     shell:
         "python scripts/build_report.py --recipe {params.name:q}"
-        " --description {params.description:q} --config {params.recipe:q}"
+        " --description={params.description:q} --config {params.recipe:q}"
         " --problems {input.problems} --traces {input.traces}"
         " --verdicts {input.verdicts} --rewrites {input.rewrites}"
         " --train {input.train} --rejected {input.rejected}"
         " --dataset-reports {input.datasets} --manifests {input.manifests}"
         " --metrics {input.metrics} --scores {input.scores}"
+        " --benchmark-timings $(find logs -name '*.tsv' | sort)"
         ' --commit "$(git rev-parse HEAD 2> /dev/null || true)"'
         " --software {params.software} --out {output} 2> {log}"

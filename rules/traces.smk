@@ -8,7 +8,7 @@ rule sample_traces:
         weights=lambda wildcards: model_weights(wildcards.model)[0],
     output:
         traces=TRACES,
-        engine="data/traces/{model}/{set}/{shard}.engine.json",
+        engine=CONTRACTS,
     log:
         "logs/sample_traces/{model}/{set}/{shard}.log",
     benchmark:

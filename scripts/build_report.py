@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from retrace import environment
 from retrace.report.inputs import Inputs, Timing
 from retrace.report.page import build
 from retrace.rows import write_lines
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
     )
+    environment.require(args.software)
     inputs = Inputs(
         recipe=args.recipe,
         description=args.description,

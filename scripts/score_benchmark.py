@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from retrace import environment
 from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines
 from retrace.scoring import benchmark
 from retrace.scoring.verdicts import MARGIN
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
     )
+    environment.require(args.software)
     result = benchmark.score(
         args.model,
         args.benchmark,
