@@ -76,7 +76,7 @@ class Checkout:
         path.write_text(text.replace(old, new), "utf-8")
 
     def results(self) -> dict[str, bytes]:
-        """Every output with its bytes, but for reports, which name the time of a run."""
+        """Every output with its bytes, without reports: those name a run's times."""
         return {
             str(file.relative_to(self.path)): file.read_bytes()
             for folder in RESULTS
