@@ -19,7 +19,7 @@ MAX_TEXT = 24_000
 MAX_STATEMENT = 6_000
 MAX_DETAIL = 600
 # Stages of curation that compare with benchmarks have this in their name.
-OVERLAP = "contamination"
+OVERLAP = "contamin"
 HIDDEN = "Not shown: confidential, or too near to a confidential benchmark."
 
 Json = dict[str, Any]

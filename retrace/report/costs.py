@@ -9,6 +9,8 @@ from typing import Any
 
 from retrace.report.inputs import Inputs, Timing
 
+# The stages in the order of the data, by how their rules begin; others come last.
+ORDER = ("make", "import", "sample", "judge", "rewrite", "build_dataset", "train")
 # Stages whose jobs hold an engine, by the first word of the rule.
 ENGINE_VERBS = ("sample", "rewrite")
 
@@ -26,12 +28,15 @@ class StageCost:
 
 
 def by_stage(inputs: Inputs) -> list[StageCost]:
-    """One row for each stage, in the order in which its first timing comes."""
+    """One row for each stage, in the order of the data."""
     groups: dict[str, list[Timing]] = defaultdict(list)
     for timing in inputs.timings:
         groups[timing.stage].append(timing)
     price = float(inputs.section("prices").get("gpu_hour") or 0.0)
-    return [_stage(inputs, stage, group, price) for stage, group in groups.items()]
+    return [
+        _stage(inputs, stage, groups[stage], price)
+        for stage in sorted(groups, key=_place)
+    ]
 
 
 def training_speed(inputs: Inputs) -> dict[str, float]:
@@ -67,6 +72,11 @@ def gpus(inputs: Inputs, timing: Timing) -> int:
             devices = engine.get("tensor_parallel", 1) * engine.get("data_parallel", 1)
             return int(devices)
     return 0
+
+
+def _place(stage: str) -> tuple[int, str]:
+    places = [i for i, start in enumerate(ORDER) if stage.startswith(start)]
+    return (places[0] if places else len(ORDER)), stage
 
 
 def _stage(

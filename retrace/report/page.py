@@ -35,6 +35,7 @@ def build(inputs: Inputs) -> str:
     template = _environment().get_template("report.html.j2")
     stages = costs.by_stage(inputs)
     pairs = compare_all(inputs)
+    groups = score_groups(inputs)
     return template.render(
         recipe=inputs.recipe,
         description=inputs.description,
@@ -45,23 +46,26 @@ def build(inputs: Inputs) -> str:
         rows_json=Markup(script_json(browse(inputs, counted))),
         headline=headline(inputs, pairs),
         facts=facts(inputs, counted, stages),
-        groups=score_groups(inputs),
+        groups=groups,
+        compared=any(
+            group.elsewhere or any(score["published"] for score in group.scores)
+            for group in groups
+        ),
         pairs=pairs,
         ablation=ablation.table(inputs),
         funnel=summary.funnel(counted, inputs),
-        reasons=reason_rows(counted),
+        reasons=reason_rows(inputs, counted),
         pass_drawing=_pass_rates(inputs, counted),
         length_drawing=figures.lengths(summary.lengths(counted)),
         training_drawings=figures.training(inputs.metrics),
         curations=curation.tables(inputs),
         speed=costs.training_speed(inputs),
         manifests={
-            name: summary.flatten(_brief(manifest))
-            for name, manifest in inputs.manifests.items()
+            name: _brief(manifest) for name, manifest in inputs.manifests.items()
         },
         stages=stages,
         paid=paid(inputs),
-        engines=[summary.flatten(dict(engine)) for engine in inputs.engines],
+        engines=engines(inputs),
         provenance=provenance(inputs),
         config=shown_config(inputs),
         confidential=sorted(inputs.confidential),
@@ -116,13 +120,14 @@ def compare_all(inputs: Inputs) -> list[Json]:
     """
     students = set(inputs.students())
     pairs: list[Json] = []
-    for name in benchmarks(inputs):
+    for order, name in enumerate(benchmarks(inputs)):
         scores = [score for score in _ordered(inputs, name) if score["samples_judged"]]
         for index, second in enumerate(scores):
             for first in scores[:index]:
                 if len(scores) > 4 and second["model"] not in students:
                     continue
-                pairs.append(comparison.between_models(first, second))
+                pair = comparison.between_models(first, second)
+                pairs.append({"order": order, **pair})
     corrected = comparison.holm([pair["p_value"] for pair in pairs])
     for pair, p_value in zip(pairs, corrected, strict=True):
         pair["p_holm"] = p_value
@@ -183,10 +188,13 @@ def facts(
     ]
 
 
-def reason_rows(counted: summary.Summary) -> list[Json]:
+def reason_rows(inputs: Inputs, counted: summary.Summary) -> list[Json]:
     """The reasons of each model and set, as shares of its traces."""
     result = []
-    for (model, set_name), counts in summary.reasons(counted).items():
+    names = [*inputs.section("sets"), *sorted(counted.problem_counts)]
+    found = summary.reasons(counted)
+    for model, set_name in sorted(found, key=lambda pair: (names.index(pair[1]), pair)):
+        counts = found[model, set_name]
         total = counts.total()
         parts = [
             {"reason": reason, "count": count, "share": 100 * count / total}
@@ -214,6 +222,26 @@ def provenance(inputs: Inputs) -> list[tuple[str, str]]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         lines.append((f"Training rows of {dataset}", f"sha256 {digest}"))
     return lines
+
+
+def engines(inputs: Inputs) -> list[Json]:
+    """What answered: every contract once, with the models and shards it served."""
+    found: dict[str, Json] = {}
+    for engine in inputs.engines:
+        for contract in engine.get("contracts") or [engine]:
+            about = {k: v for k, v in contract.items() if k not in ("answers", "file")}
+            key = json.dumps(about, sort_keys=True)
+            entry = found.setdefault(key, {"contract": about, "models": {}, "count": 0})
+            entry["models"][str(engine.get("model", "a model"))] = None
+            entry["count"] += 1
+    return [
+        {
+            "title": ", ".join(entry["models"]),
+            "shards": f"{entry['count']} shards",
+            "contract": entry["contract"],
+        }
+        for entry in found.values()
+    ]
 
 
 def shown_config(inputs: Inputs) -> str:
@@ -290,7 +318,8 @@ def _environment() -> Environment:
         "slug": _slug,
         "published": table.published,
         "samples": table.sample_count,
-        "flatten": lambda value: summary.flatten(dict(value)),
+        "p_value": lambda p: "< 0.0001" if p < 0.0001 else f"{p:.2g}",
+        "value": _value,
         "words": lambda text: str(text).replace("_", " "),
     }
     return environment
@@ -301,6 +330,19 @@ def _safe(value: Any) -> Any:
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return visible(value)
     return value
+
+
+def _value(value: Any) -> str:
+    """A single value as a reader expects it."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_value, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _slug(text: str) -> str:

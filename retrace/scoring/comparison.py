@@ -30,7 +30,9 @@ from retrace.scoring.verdicts import (
     UNDECIDED,
 )
 
+# What names a model, and how its server is run: no difference of protocol.
 MODEL_KEYS = ("model", "weights", "revision")
+ENGINE_KEYS = ("concurrency", "linger", "start_timeout", "env")
 
 Side = Literal["higher", "lower", "not distinguishable"]
 
@@ -171,10 +173,17 @@ def _p_value(
     correct: Sequence[int], judged: Sequence[int], shares: Shares, score: float
 ) -> float:
     if max(judged) == 1:
-        return float(stats.binomtest(sum(correct), len(correct), score).pvalue)
+        return _binomial(sum(correct), len(correct), score)
     if np.ptp(shares) == 0.0:
-        return float(stats.binomtest(round(shares.sum()), len(shares), score).pvalue)
+        return _binomial(round(float(shares.sum())), len(shares), score)
     return float(stats.ttest_1samp(shares, score).pvalue)
+
+
+def _binomial(correct: int, n: int, score: float) -> float:
+    """Twice the smaller tail of the binomial: each side errs in 2.5 % at most."""
+    low = stats.binom.cdf(correct, n, score)
+    high = stats.binom.sf(correct - 1, n, score)
+    return float(min(1.0, 2 * min(low, high)))
 
 
 def _paired_t(gains: Shares) -> tuple[float, str]:
@@ -251,8 +260,12 @@ def _known_differences(
 
 
 def _without_model(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """A protocol without what names the model: two models differ in that anyway."""
-    return {key: value for key, value in protocol.items() if key not in MODEL_KEYS}
+    """A protocol without what two models differ in anyway."""
+    kept = {key: value for key, value in protocol.items() if key not in MODEL_KEYS}
+    if isinstance(kept.get("engine"), Mapping):
+        engine = kept["engine"].items()
+        kept["engine"] = {k: v for k, v in engine if k not in ENGINE_KEYS}
+    return kept
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from retrace.report import browser, costs, curation
+from retrace.report.inputs import Inputs, Timing
 from retrace.report.text import excerpt, script_json, visible
+from retrace.rows import RejectedRow, read_rows, write_rows
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -144,3 +147,98 @@ def test_json_never_ends_its_script() -> None:
     text = script_json(value)
     assert "<" not in text
     assert json.loads(text) == value
+
+
+def test_a_look_alike_of_a_confidential_problem_is_not_shown(tmp_path: Path) -> None:
+    arguments = synthetic.write_recipe(tmp_path, synthetic.Size(8, 4, 30))
+    path = tmp_path / "data/datasets/mix/rejected.jsonl"
+    rows = list(read_rows(path, RejectedRow))
+    leak = rows[0].model_copy(
+        update={"stage": "decontaminate", "detail": "the benchmark's own words"}
+    )
+    write_rows(path, [leak, *rows[1:]])
+    out = tmp_path / "r.html"
+    build_report.main([*arguments, "--out", str(out)])
+    page = out.read_text("utf-8")
+    assert "the benchmark's own words" not in page
+    data = rows_of(page)
+    assert data["problems"][leak.problem_id] == {
+        "statement": browser.HIDDEN,
+        "confidential": True,
+    }
+    hidden = [row for row in data["rows"] if row["problem"] == leak.problem_id]
+    assert hidden
+    assert all("solution" not in row and "answer" not in row for row in hidden)
+
+
+def test_students_side_by_side(tmp_path: Path) -> None:
+    """Two students that differ in one setting: the table names it, and both scores."""
+    arguments = synthetic.write_recipe(tmp_path, synthetic.Size(8, 2, 30))
+    at = arguments.index("--config") + 1
+    config = json.loads(arguments[at])
+    config["models"]["base-few-shot"]["weights"] = "other"
+    config["students"]["other"] = {"base": "small", "dataset": "mix", "seed": 2}
+    config["students"]["pupil"]["seed"] = 1
+    arguments[at] = json.dumps(config)
+    out = tmp_path / "r.html"
+    build_report.main([*arguments, "--out", str(out)])
+    page = out.read_text("utf-8")
+    table = page[
+        page.index('<section id="ablation"') : page.index('<section id="data"')
+    ]
+    assert re.search(r"seed</th>\s*<td>2</td>\s*<td>1</td>", table)
+    assert "dataset.teacher" not in table
+    assert len(re.findall("<b>[0-9.]+</b>", table)) == 6
+
+
+def test_the_report_of_curation_becomes_tables() -> None:
+    facts, grids = curation.arrange(
+        {
+            "rows": 3,
+            "planted": {
+                "kinds": {"exact": {"recall": 1.0}, "short": {"recall": 0.95}},
+                "controls": 200,
+            },
+            "lists": ["are", "left", "out"],
+        }
+    )
+    assert facts == {"rows": 3, "planted controls": 200}
+    assert [grid.title for grid in grids] == ["planted kinds"]
+    assert grids[0].rows == [("exact", [1.0]), ("short", [0.95])]
+
+
+def test_cost_counts_the_gpus_of_engines_and_of_training(tmp_path: Path) -> None:
+    timings = [
+        Timing("judge_traces", ("teacher", "set"), 3600.0, None),
+        Timing("train_student", ("pupil",), 7200.0, 10.0),
+        Timing("sample_traces", ("teacher", "set"), 3600.0, 20.0),
+        Timing("sample_traces", ("remote", "set"), 3600.0, 5.0),
+    ]
+    engine = {"kind": "vllm", "tensor_parallel": 2, "data_parallel": 4}
+    inputs = Inputs(
+        recipe="r",
+        description="",
+        config={
+            "models": {"teacher": {"engine": engine}, "remote": {"engine": {}}},
+            "prices": {"gpu_hour": 2.0},
+        },
+        manifests={"pupil": {"training": {"ranks": 3}}},
+        metrics={"pupil": [{"step": 1, "tokens": 100}, {"step": 2, "tokens": 7200}]},
+        timings=timings,
+    )
+    stages = {stage.stage: stage for stage in costs.by_stage(inputs)}
+    assert list(stages) == ["sample_traces", "judge_traces", "train_student"]
+    assert stages["sample_traces"].gpu_hours == 8.0
+    assert stages["sample_traces"].max_rss_mb == 20.0
+    assert stages["judge_traces"].dollars == 0.0
+    assert stages["train_student"].dollars == 12.0
+    assert costs.training_speed(inputs) == {"pupil": 1.0}
+
+
+def test_snakemakes_timings_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "logs/sample_traces/teacher/sums/0000.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text("s\th:m:s\tmax_rss\n12.5\t0:00:12\tNA\n")
+    assert build_report._timings(path) == [
+        Timing("sample_traces", ("teacher", "sums", "0000"), 12.5, None)
+    ]

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from retrace.scoring import comparison
 from retrace.scoring.verdicts import DIFFERS, REPRODUCED, UNDECIDED
@@ -49,6 +50,15 @@ def test_an_honest_rerun_rarely_differs(name: str) -> None:
     assert chances[differs].sum() <= 0.05
     draws = np.random.default_rng(1).binomial(n, published / 100, 2000)
     assert differs[draws].mean() <= 0.05
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_test_against_a_number_is_the_exact_one(name: str) -> None:
+    n, published = PUBLISHED[name]
+    for right in range(0, n + 1, 7):
+        low, high = proportion_confint(right, n, method="beta")
+        rejected = against(right, n, published)["p_value"] < 0.05
+        assert rejected == (not low <= published / 100 <= high)
 
 
 def test_a_true_drop_is_found() -> None:
