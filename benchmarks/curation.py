@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import re
 import resource
@@ -26,6 +27,7 @@ from typing import Any
 
 from retrace.curation import plants, search
 from retrace.curation.candidates import Candidate
+from retrace.curation.decontaminate import Index
 from retrace.curation.deduplicate import clusters
 from retrace.curation.settings import Decontamination, Deduplication
 from retrace.rows import Answer, Domain, Problem, Reason, Verdict, content_id
@@ -157,21 +159,18 @@ def _searched(
     benchmarks = _benchmarks(args.benchmarks)
     training = [one.problem.statement for one in candidates]
     settings = Decontamination(planted=0)
-    start = time.perf_counter()
+    start = _clock()
     found = search.search(candidates, benchmarks, training, settings, args.processes)
-    seconds = time.perf_counter() - start
-    return _row(name, seconds, len(candidates), len(found.faults))
+    return _row(name, start, len(candidates), len(found.faults))
 
 
 def _any_ngram(args: argparse.Namespace) -> dict[str, Any]:
     statements = [one.problem.statement for one in _candidates(args.rows, 0)]
     benchmarks = _benchmarks(args.benchmarks)
-    start = time.perf_counter()
+    start = _clock()
     known = _ngrams_of(one.statement for one in benchmarks)
     flagged = sum(_has_any(known, text) for text in statements)
-    return _row(
-        "any 8-gram, statements", time.perf_counter() - start, len(statements), flagged
-    )
+    return _row("any 8-gram, statements", start, len(statements), flagged)
 
 
 def _leaks(args: argparse.Namespace) -> dict[str, Any]:
@@ -179,7 +178,7 @@ def _leaks(args: argparse.Namespace) -> dict[str, Any]:
     benchmarks = _benchmarks(min(args.benchmarks, 1_000))
     training = [one.problem.statement for one in _candidates(2_000, 0)]
     hosts = [" ".join(Writer(3).words(args.trace_words))] * PER_KIND
-    index = search.Index(benchmarks, training, Decontamination())
+    index = Index(benchmarks, training, Decontamination())
     measured = plants.measure(index, benchmarks, hosts, PER_KIND)
     known = _ngrams_of(one.statement for one in benchmarks)
     longer = benchmarks[:PER_KIND]
@@ -212,22 +211,31 @@ def _duplicates(args: argparse.Namespace, count: int) -> dict[str, Any]:
         if number % 20 == 0:
             texts[f"{number:08d}-near"] = f"Read this well. {text}"
             planted += 1
-    start = time.perf_counter()
+    start = _clock()
     found = clusters(texts, Deduplication())
-    seconds = time.perf_counter() - start
-    return _row("near-duplicates", seconds, len(texts), len(found.groups())) | {
+    return _row("near-duplicates", start, len(texts), len(found.groups())) | {
         "planted": planted
     }
 
 
-def _row(name: str, seconds: float, rows: int, flagged: int) -> dict[str, Any]:
+def _clock() -> tuple[float, float]:
+    """Wall time and CPU time of this process and of children that have ended."""
+    used = os.times()
+    return time.perf_counter(), sum(used[:4])
+
+
+def _row(
+    name: str, start: tuple[float, float], rows: int, flagged: int
+) -> dict[str, Any]:
+    now = _clock()
+    seconds, cpu = now[0] - start[0], now[1] - start[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return {
         "what": name,
         "rows": rows,
         "seconds": round(seconds, 2),
-        "rows_per_second": round(rows / seconds),
+        "cpu_seconds": round(cpu, 2),
         "peak_mb": round(max(peak, children)),
         "flagged": flagged,
     }

@@ -138,8 +138,8 @@ def _division(
     """The sections; empty for a trace that cannot be used, so its text is let go."""
     if rewrite is not None:
         return rewriting.Division(rewrite.thought, rewrite.solution)
-    usable = verdict.ok or not settings.verify
-    if not usable or trace.finish_reason != "stop":
+    whole = not settings.verify and trace.finish_reason == "stop"
+    if not verdict.ok and not whole:
         return rewriting.Division("", "")
     return rewriting.divide(problem, trace)
 

@@ -105,7 +105,8 @@ def _composition(report: dict[str, Any]) -> str:
     ]
     header = ("set", "source", "licence", "problems", "wanted", "rows")
     parts = ["## Composition", table(header, rows)]
-    parts += [f"- Shortfall: {line}." for line in report["mixture"]["shortfalls"]]
+    short = [f"- Shortfall: {line}." for line in report["mixture"]["shortfalls"]]
+    parts += ["\n".join(short)] if short else []
     if train["tokens"]:
         kinds = "tokens" if report["tokenizer"] else "words"
         values = train["tokens"]
@@ -222,7 +223,7 @@ For LLaMA-Factory, as an entry of `dataset_info.json`:
 
 def _provenance(report: dict[str, Any]) -> str:
     rows = [
-        (one["role"], one["set"], one["rows"], f"`{one['sha256']}`")
+        (one["role"], one["set"], one["shard"], one["rows"], f"`{one['sha256']}`")
         for one in report["inputs"]
     ]
     outputs = [(name, f"`{sha}`") for name, sha in report["outputs"].items()]
@@ -232,6 +233,6 @@ def _provenance(report: dict[str, Any]) -> str:
             "## Provenance",
             table(("file", "sha256"), outputs),
             f"Made with {software} from:",
-            table(("input", "set", "rows", "sha256"), rows),
+            table(("input", "set", "shard", "rows", "sha256"), rows),
         ]
     )

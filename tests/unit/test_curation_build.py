@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from curation_rows import problem, rewrite, trace, verdict
 
 from retrace.curation import Settings
@@ -201,6 +203,40 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     train = list(read_rows(outs[0] / "train.jsonl", TrainingRow))
     assert len(train) == 9
     assert list(read_rows(outs[0] / "rejected.jsonl", RejectedRow))
+
+
+def test_the_numbers_of_the_card_are_those_of_the_files(tmp_path: Path) -> None:
+    rows = Rows()
+    for number in range(20):
+        rows.add(problem(number), True, number % 3 == 0)
+    out = run_script(rows, tmp_path, "0", [0, 1])
+    train = list(read_rows(out / "train.jsonl", TrainingRow))
+    rejected = list(read_rows(out / "rejected.jsonl", RejectedRow))
+    card = (out / "card.md").read_text("utf-8")
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert metadata["configs"][0]["data_files"][0]["path"] == "train.jsonl"
+    assert metadata["size_categories"] == ["n<1K"]
+    composition, funnel, files, inputs = tables(card)
+    assert [line["rows"] for line in composition] == [str(len(train))]
+    assert [line["problems"] for line in composition] == ["20"]
+    dropped = sum(int(line["in"]) - int(line["out"]) for line in funnel)
+    assert dropped == len(rejected)
+    assert int(funnel[-1]["out"]) == len(train)
+    for line in files:
+        content = (out / line["file"]).read_bytes()
+        assert line["sha256"] == f"`{hashlib.sha256(content).hexdigest()}`"
+    counted = sum(int(line["rows"]) for line in inputs if line["input"] == "traces")
+    assert counted == len(rows.traces)
+
+
+def tables(card: str) -> list[list[dict[str, str]]]:
+    """The tables of a card with a first column that the test reads."""
+    found = []
+    for block in card.split("\n\n"):
+        lines = [line.strip("| ").split(" | ") for line in block.splitlines()]
+        if block.startswith("|") and lines[0][0] in ("set", "stage", "file", "input"):
+            found.append([dict(zip(lines[0], line, strict=True)) for line in lines[2:]])
+    return [table for table in found if "by model" not in table[0]]
 
 
 def test_the_training_set_loads_without_arguments(tmp_path: Path) -> None:

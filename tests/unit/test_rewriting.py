@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from retrace.rows import (
     write_rows,
 )
 from retrace.sections import parse
+from tests.fault_server import FaultServer
 
 SUM = Problem.make(
     "sums", Domain.MATH, "Nina has 17 shells and finds 25 more.", Answer(answer="42")
@@ -234,24 +236,49 @@ def test_a_statement_cannot_smuggle_a_trace_into_the_prompt() -> None:
     assert asked == [{"role": "user", "content": "say {trace} | T | \\boxed{}"}]
 
 
-def test_the_script_divides_by_the_rule_without_a_model(tmp_path: Path) -> None:
-    written = trace()
-    right = Verdict(
+def run_script(folder: Path, *arguments: str) -> list[Rewrite]:
+    """Rewrite one right trace by the script."""
+    judged = Verdict(
         trace_id="t",
         problem_id=SUM.problem_id,
         sample=0,
         ok=True,
         reason=Reason.CORRECT,
     )
-    arguments = []
-    files = {"problems": SUM, "traces": written, "verdicts": right}
-    for name, row in files.items():
-        write_rows(tmp_path / name, [row])
-        arguments += [f"--{name}", str(tmp_path / name)]
-    command = [sys.executable, "scripts/rewrite_traces.py", "--rewriter", "null"]
-    command += ["--judge", '{"kind": "exact"}', "--out", str(tmp_path / "out")]
+    command = [sys.executable, "scripts/rewrite_traces.py", *arguments]
+    command += ["--judge", '{"kind": "exact"}', "--out", str(folder / "out")]
+    for name, row in (("problems", SUM), ("traces", trace()), ("verdicts", judged)):
+        write_rows(folder / name, [row])
+        command += [f"--{name}", str(folder / name)]
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    subprocess.run([*command, *arguments], check=True, cwd=root, env=environment)
-    (row,) = read_rows(tmp_path / "out", Rewrite)
+    environment = {**os.environ, "PYTHONPATH": str(root), "OPENAI_API_KEY": "none"}
+    subprocess.run(command, check=True, cwd=root, env=environment)
+    return list(read_rows(folder / "out", Rewrite))
+
+
+def test_the_script_divides_by_the_rule_without_a_model(tmp_path: Path) -> None:
+    (row,) = run_script(tmp_path, "--rewriter", "null")
     assert (row.by, row.thought, row.verdict.ok) == ("rule", STEPS, True)
+
+
+def test_the_script_asks_a_model_once_and_checks_what_it_says(tmp_path: Path) -> None:
+    prompt = {"system": "Divide.", "template": "{statement} | {trace}", "shots": []}
+    rewriter = {
+        "model": "m",
+        "prompt": prompt,
+        "sampling": {"max_tokens": 64},
+        "checks": {},
+    }
+    with FaultServer() as server:
+        engine = {"kind": "openai", "base_url": server.base_url}
+        arguments = ["--rewriter", json.dumps(rewriter), "--engine", json.dumps(engine)]
+        arguments += ["--weights", "m", "--journals", str(tmp_path / "journals")]
+        arguments += ["--journal", str(tmp_path / "journals" / "j.jsonl")]
+        (row,) = run_script(tmp_path, *arguments)
+        asked = server.seen()["requests"]
+        (again,) = run_script(tmp_path, *arguments)
+        asked_again = server.seen()["requests"]
+    assert (row.by, row.rejected.partition(":")[0]) == ("rule", "markers")
+    assert row.verdict.ok
+    assert again == row
+    assert (asked, asked_again) == (1, 1)
