@@ -151,7 +151,11 @@ def run_raw(options: argparse.Namespace) -> dict[str, Any]:
         limits = {"max_connections": None, "max_keepalive_connections": None}
         http = openai.DefaultAsyncHttpxClient(limits=limits_of(limits))
         client = openai.AsyncOpenAI(
-            base_url=options.url, api_key="key", max_retries=0, http_client=http
+            base_url=options.url,
+            api_key="key",
+            max_retries=0,
+            http_client=http,
+            timeout=600.0,
         )
         queue = iter(range(options.requests))
 

@@ -36,7 +36,7 @@ class Limiter:
 
     A request's tokens are unknown until it is answered. Those in flight are counted
     with the mean of what was answered so far plus two and a half standard errors of
-    their sum, and never above their own bounds; each is corrected when its answer comes.
+    their sum, never above their own bounds; each is corrected when its answer comes.
     """
 
     def __init__(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,15 @@ if TYPE_CHECKING:
     from retrace.config import Recipe
     from retrace.journal import Index
 
-COLUMNS = (
-    "stage model set requests answered missing prompt_tokens completion_tokens"
-    " gpu_hours dollars tokens"
-).split()
+FIGURES = (
+    ("asked", "requests"),
+    ("left", "missing"),
+    ("in", "prompt_tokens"),
+    ("out", "completion_tokens"),
+    ("GPU h", "gpu_hours"),
+    ("$", "dollars"),
+)
+SUMMED = ("answered", *(key for _, key in FIGURES))
 MEASURED_PROMPTS = 200
 BYTES_PER_TOKEN = 3.0
 
@@ -87,6 +91,48 @@ def _row(
     return row | {"requests": requests, "answered": answered, "missing": missing} | cost
 
 
+def _rewrite_row(
+    recipe: Recipe,
+    model: str,
+    teacher: str,
+    name: str,
+    rows: list[dict[str, Any]],
+    throughput: float | None,
+) -> dict[str, Any]:
+    """A rewrite for every right trace; for every trace while none is judged."""
+    from retrace.journal import journals_under
+    from retrace.planning import estimate, rate_of
+    from retrace.progress import Progress
+
+    row: dict[str, Any] = {"stage": "rewrite", "model": model, "set": name}
+    traces = next(
+        row["requests"] for row in rows if (row["model"], row["set"]) == (teacher, name)
+    )
+    right = _right_traces(recipe, teacher, name)
+    requests = traces if right is None else right
+    if requests is None:
+        return row | {"requests": None, "answered": 0, "missing": None}
+    folder = Path("journals") / model / f"rewrites-of-{teacher}" / name
+    own = [Progress(p).read_on() for p in journals_under(folder)]
+    answered = min(sum(journal.answered for journal in own), requests)
+    rewriter = recipe.rewriters[str(recipe.sets[name].rewriter)]
+    longest = float(rewriter.sampling.max_tokens)
+    missing = requests - answered
+    prices = recipe.models[model].terms.prices
+    # A rewrite's prompt holds the trace; without history both are at most this long.
+    cost = estimate(missing, rate_of(own, [], (longest, longest)), prices, throughput)
+    return row | {"requests": requests, "answered": answered, "missing": missing} | cost
+
+
+def _right_traces(recipe: Recipe, teacher: str, name: str) -> int | None:
+    from retrace.rows import Verdict, read_rows
+
+    files = sorted(Path("data/verdicts", teacher, name).glob("*.jsonl"))
+    if len(files) != recipe.sets[name].shards:
+        return None
+    return sum(row.ok for file in files for row in read_rows(file, Verdict))
+
+
 def _problems(recipe: Recipe, name: str) -> list[Any] | None:
     """The set's problems, from its files or from a source that is cheap to list."""
     from retrace.rows import Problem, read_rows
@@ -131,7 +177,7 @@ def _index(model: str) -> Index:
 
 def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {"stage": "all", "model": "", "set": "", "tokens": ""}
-    for name in COLUMNS[3:-1]:
+    for name in SUMMED:
         values = [row.get(name) for row in rows]
         known = [value for value in values if value is not None]
         total[name] = sum(known) if known else None
@@ -140,22 +186,23 @@ def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title="Plan", title_justify="left")
-    for name in COLUMNS:
-        right = name not in ("stage", "model", "set", "tokens")
-        shown.add_column(name.replace("_", " "), justify="right" if right else "left")
+    shown = Table(title="Plan", title_justify="left", box=box.SIMPLE)
+    shown.add_column("stage, model / set", overflow="fold")
+    for title, _ in FIGURES:
+        shown.add_column(title, justify="right", no_wrap=True)
+    shown.add_column("tokens are")
     for row in rows:
-        shown.add_row(*(_cell(row, name) for name in COLUMNS))
+        name = f"{row['stage']} {row['model']} / {row['set']}".removesuffix("  / ")
+        figures = (_figure(row.get(key)) for _, key in FIGURES)
+        shown.add_row(name, *figures, row.get("tokens", "unknown"))
     Console().print(shown)
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
+def _figure(value: float | None) -> str:
     if value is None:
         return "?"
-    if isinstance(value, float):
-        return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"

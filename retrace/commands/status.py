@@ -74,27 +74,29 @@ def look(
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
+    from rich import box
     from rich.table import Table
 
-    shown = Table(title="Sampling", title_justify="left")
-    for name in ("model", "set", "shard", "state"):
-        shown.add_column(name)
-    for name in ("done", "tokens/s", "left", "failures", "$", "$ in all"):
-        shown.add_column(name, justify="right")
+    shown = Table(title="Sampling", title_justify="left", box=box.SIMPLE)
+    shown.add_column("model / set / shard", overflow="fold")
+    shown.add_column("state")
+    for name in ("done", "tokens/s", "left", "$", "$ in all"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("failures")
     for row in rows:
         left = row["seconds_left"]
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(row["failures"].items()))
+        kinds = (f"{n} {kind}" for kind, n in sorted(row["failures"].items()))
         shown.add_row(
-            row["model"],
-            row["set"],
-            row["shard"],
+            " / ".join(
+                part for part in (row["model"], row["set"], row["shard"]) if part
+            ),
             row["state"],
             f"{row['done']}/{row['total']}",
             f"{row['tokens_per_second']:.0f}",
             "" if left is None else _duration(left),
-            kinds,
             f"{row['dollars']:.2f}",
             f"{row['projected_dollars']:.2f}",
+            ", ".join(kinds),
         )
     return shown
 
@@ -159,4 +161,4 @@ def _sum(
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+    return f"{hours}:{minutes:02}:{rest:02}"
