@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -112,6 +113,9 @@ class Judge(base.Judge[Policy]):
     def __init__(self, policy: Policy, workers: int = 1) -> None:
         super().__init__(policy, workers)
         self._pool = Pool(policy.settings(), workers)
+        # What the program judged last used; with one worker, that is the one just
+        # yielded once nothing else waits.
+        self.last_usage: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         self._pool.__enter__()
@@ -152,6 +156,7 @@ class Judge(base.Judge[Policy]):
         try:
             with self._pool.open() as session:
                 result = run_tests(session, tests, source, self.policy.rules())
+                self.last_usage = asdict(session.usage)
         except UnusableTestsError as error:
             result = Result(Reason.UNPARSABLE_REFERENCE, str(error))
         except SandboxError as error:

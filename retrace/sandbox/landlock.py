@@ -16,7 +16,7 @@ from retrace.sandbox import linux
 _VERSION = 1  # flag of landlock_create_ruleset: ask for the ABI, create nothing
 _PATH_BENEATH = 1
 
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
+_WRITE_FILE, _READ_FILE, _READ_DIR, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
 # How many file system rights each ABI knows: 2 adds refer, 3 truncate, 5 ioctl.
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 _RIGHTS_NOW = 16
@@ -33,13 +33,15 @@ def abi() -> int:
 
 
 class Ruleset:
-    """Reading beneath the given paths, and nothing else anywhere.
+    """Reading beneath some paths, writing to some files, and nothing else anywhere.
 
     Raises:
         OSError: if the kernel refuses (see `abi`).
     """
 
-    def __init__(self, readable: Iterable[str], version: int) -> None:
+    def __init__(
+        self, readable: Iterable[str], writable: Iterable[str], version: int
+    ) -> None:
         handled = (1 << _RIGHTS.get(version, _RIGHTS_NOW)) - 1
         attributes = struct.pack(
             "<QQQ",
@@ -50,12 +52,13 @@ class Ruleset:
         size = 8 if version < 4 else 16 if version < 6 else 24
         self.fd = linux.syscall("landlock_create_ruleset", attributes[:size], size, 0)
         for path in readable:
-            self._allow(path)
+            self._allow(path, _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0))
+        for path in writable:
+            self._allow(path, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & handled)
 
-    def _allow(self, path: str) -> None:
+    def _allow(self, path: str, rights: int) -> None:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
-            rights = _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0)
             rule = ctypes.create_string_buffer(struct.pack("<Qi", rights, handle))
             linux.syscall("landlock_add_rule", self.fd, _PATH_BENEATH, rule, 0)
         finally:

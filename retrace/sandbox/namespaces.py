@@ -9,6 +9,7 @@ from pathlib import Path
 from retrace.sandbox import linux
 
 _NEW_ROOT = "/tmp"  # any directory that always exists; it is covered, not changed
+_EMPTY = ("/tmp", "/dev/shm")  # read-only: writing there is refused, not an absence
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 # statvfs flags that a mount inherited and that a remount may not drop (statvfs.h).
@@ -60,6 +61,8 @@ def build_root(readable: Sequence[str]) -> None:
     for path, handle in sources.items():
         _show(path, handle)
         os.close(handle)
+    for empty in _EMPTY:
+        os.makedirs(_NEW_ROOT + empty, exist_ok=True)
     old = f"{_NEW_ROOT}/.old"
     os.mkdir(old)
     linux.pivot_root(_NEW_ROOT, old)

@@ -148,11 +148,30 @@ class Pool:
         raise SandboxUnavailableError(explain_refusal(refused, UNSANDBOXED_VARIABLE))
 
 
+@dataclass
+class Usage:
+    """The most that any run of a session used."""
+
+    runs: int = 0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    peak_mb: float = 0.0
+    output_bytes: int = 0
+
+    def add(self, execution: Execution) -> None:
+        self.runs += 1
+        self.cpu_s = max(self.cpu_s, execution.cpu_s)
+        self.wall_s = max(self.wall_s, execution.wall_s)
+        self.peak_mb = max(self.peak_mb, execution.peak_mb)
+        self.output_bytes = max(self.output_bytes, len(execution.output))
+
+
 class Session:
     """The use of one worker."""
 
     def __init__(self, worker: _Worker) -> None:
         self._worker = worker
+        self.usage = Usage()
 
     def run(
         self, program: Program, data: bytes, limits: Limits | None = None
@@ -181,7 +200,9 @@ class Session:
 
     def _attempt(self, program: Program, data: bytes, limits: Limits) -> Execution:
         self._worker.begin_program(program)
-        return self._worker.run_test(data, limits)
+        execution = self._worker.run_test(data, limits)
+        self.usage.add(execution)
+        return execution
 
 
 def _require_consent() -> None:

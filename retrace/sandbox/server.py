@@ -83,7 +83,7 @@ def _confinement(
     if mode.landlock:
         if not found:
             raise OSError("this kernel has no Landlock, or it is not enabled at boot")
-        ruleset = landlock.Ruleset([*paths, "/dev/null", "/dev/urandom"], found)
+        ruleset = landlock.Ruleset([*paths, "/dev/urandom"], ["/dev/null"], found)
         ruleset.fd = _move_up(ruleset.fd)
     modules = preload(options["modules"])
     offer_only(options["modules"])

@@ -18,7 +18,7 @@ from pathlib import Path
 from retrace.sandbox.model import Execution, Limits, Mode, Program, Stop
 from retrace.sandbox.pool import Pool, Settings
 
-LIMITS = Limits(cpu_s=0.4, idle_s=0.8, wall_s=20, memory_mb=128, output_mb=1)
+LIMITS = Limits(cpu_s=0.3, idle_s=0.8, wall_s=20, memory_mb=128, output_mb=1)
 
 _SYSCALL = """
 import ctypes, os
@@ -33,7 +33,7 @@ def escaped_if(result):
 
 # Processes and threads
 PROCESSES = {
-    "fork bomb": "import os\nwhile True:\n    os.fork()\n    print('ESCAPED', flush=True)",
+    "fork bomb": "import os\nwhile True: print('ESCAPED', os.fork(), flush=True)",
     "vfork": _SYSCALL + "print('ESCAPED' if libc.vfork() >= 0 else 'refused')",
     "clone without thread": _SYSCALL + "escaped_if(call('clone', 17, 0, 0, 0, 0))",
     "clone3": _SYSCALL + "escaped_if(call('clone3', bytes(88), 88))",
@@ -213,7 +213,7 @@ EXHAUSTION: dict[str, tuple[str, str]] = {
         "exit",
     ),
     "memory mapped": (
-        "import mmap\nx = [mmap.mmap(-1, 1 << 28) for _ in range(64)]\nprint('ESCAPED')",
+        "import mmap\nx = [mmap.mmap(-1, 1 << 28) for _ in 'x' * 64]\nprint('ESCAPED')",
         "exit",
     ),
     "unpacked bomb": (
@@ -240,7 +240,7 @@ EXHAUSTION: dict[str, tuple[str, str]] = {
         "time",
     ),
     "endless thread": (
-        "import threading\ndef f():\n    while 1: pass\nthreading.Thread(target=f).start()",
+        "from threading import *\ndef f():\n  while 1: pass\nThread(target=f).start()",
         "time",
     ),
     "endless recursion in C": (
