@@ -18,8 +18,8 @@ from retrace.judging.code_outputs import Compare, Comparison
 from retrace.judging.code_runs import Result, Rules, run_tests
 from retrace.judging.code_tests import UnusableTestsError
 from retrace.rows import Problem, Reason, Tests
-from retrace.sandbox.model import Limits, Mode, SandboxError
-from retrace.sandbox.pool import Pool, Settings
+from retrace.sandbox.model import Limits, Mode, SandboxError, Settings
+from retrace.sandbox.pool import Pool
 
 SandboxMode = Literal["auto", "ns+landlock", "ns", "landlock", "bwrap", "unsandboxed"]
 

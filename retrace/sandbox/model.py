@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -32,6 +33,26 @@ class Mode(StrEnum):
     @property
     def landlock(self) -> bool:
         return self in (Mode.NS_LANDLOCK, Mode.LANDLOCK)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a pool confines programs.
+
+    Attributes:
+        mode: the mode to use, or None for the strongest that the node offers. `bwrap`
+            and `unsandboxed` are used only when named.
+        modules: what programs may import beside the standard library.
+        bwrap: the bubblewrap command of mode `bwrap`.
+        python: the interpreter that runs programs.
+        max_landlock_abi: behave as on a kernel with an older Landlock.
+    """
+
+    mode: Mode | None = None
+    modules: tuple[str, ...] = ()
+    bwrap: str = "bwrap"
+    python: str = field(default_factory=lambda: sys.executable)
+    max_landlock_abi: int | None = None
 
 
 @dataclass(frozen=True)

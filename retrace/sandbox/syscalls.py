@@ -134,7 +134,7 @@ X86_64 = _table("""
     preadv2=327 pwritev2=328 pkey_mprotect=329 pkey_alloc=330 statx=332 rseq=334
     pidfd_send_signal=424 io_uring_setup=425 io_uring_enter=426
     io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431
-    fsmount=432 fspick=433 pidfd_open=434 close_range=436 openat2=437
+    fsmount=432 fspick=433 pidfd_open=434 clone3=435 close_range=436 openat2=437
     pidfd_getfd=438 faccessat2=439 process_madvise=440 epoll_pwait2=441
     mount_setattr=442 landlock_create_ruleset=444 landlock_add_rule=445
     landlock_restrict_self=446 memfd_secret=447 futex_waitv=449
@@ -189,7 +189,7 @@ AARCH64 = _table("""
     pkey_mprotect=288 pkey_alloc=289 statx=291 rseq=293 kexec_file_load=294
     pidfd_send_signal=424 io_uring_setup=425 io_uring_enter=426
     io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431
-    fsmount=432 fspick=433 pidfd_open=434 close_range=436 openat2=437
+    fsmount=432 fspick=433 pidfd_open=434 clone3=435 close_range=436 openat2=437
     pidfd_getfd=438 faccessat2=439 process_madvise=440 epoll_pwait2=441
     mount_setattr=442 landlock_create_ruleset=444 landlock_add_rule=445
     landlock_restrict_self=446 memfd_secret=447 futex_waitv=449

@@ -15,8 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from retrace.sandbox.model import Execution, Limits, Mode, Program, Stop
-from retrace.sandbox.pool import Pool, Settings
+from retrace.sandbox.model import Execution, Limits, Mode, Program, Settings, Stop
+from retrace.sandbox.pool import Pool
 
 LIMITS = Limits(cpu_s=0.3, idle_s=0.8, wall_s=20, memory_mb=128, output_mb=1)
 
@@ -314,6 +314,8 @@ def breach(name: str, found: Execution) -> str:
     """What was not contained, or nothing."""
     if b"ESCAPED" in found.output:
         return f"it printed {found.output[-200:]!r}"
+    if any(error in found.errors for error in ("KeyError", "NameError", "SyntaxError")):
+        return f"the attack itself is broken: {found.errors[-300:]}"
     if name not in EXHAUSTION:
         return ""
     wanted = EXHAUSTION[name][1]
@@ -330,16 +332,16 @@ def attack_all(mode: Mode, folder: str, port: int) -> dict[str, str]:
     results = {}
     honest = Program("print(int(input()) * 2)")
     with Pool(Settings(mode=mode)) as pool, pool.open() as session:
-        worker = pool._all[0]._process.pid
+        worker = pool._all[0].pid
         for name in NAMES:
             found = session.run(Program(source(name, folder, port)), b"", LIMITS)
             problem = breach(name, found)
             after = session.run(honest, b"21\n")
             if after.output != b"42\n":
                 problem += f" an honest program then printed {after.output!r}"
-            if pool._all[0]._process.pid != worker:
+            if pool._all[0].pid != worker:
                 problem += " the worker was lost"
-                worker = pool._all[0]._process.pid
+                worker = pool._all[0].pid
             results[name] = problem
         session.run(honest, b"1\n")
     left = _descendants(os.getpid())
