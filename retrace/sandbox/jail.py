@@ -1,7 +1,8 @@
 """The process that runs one test of an untrusted program, and never returns.
 
-It closes every file but its input, output and errors, sets limits, gives up its rights,
-and only then compiles and runs the source. Expected outputs are never in its memory.
+It closes every file but its input, output and errors, sets limits, gives up the rights
+that the server still had, and only then compiles and runs the source. Expected outputs
+are never in its memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from retrace.sandbox import encoding, linux, seccomp
-from retrace.sandbox.landlock import Ruleset
 from retrace.sandbox.model import Exit, Limits, Program
 from retrace.sandbox.seccomp import Filter
 
@@ -40,7 +40,6 @@ class Confinement:
 
     filter: Filter | None
     """None where nothing is confined."""
-    ruleset: Ruleset | None
     base_memory: int
     """Address space, in bytes, that a jail starts with: limits come on top."""
     count_threads: bool
@@ -71,17 +70,6 @@ def run(
 def has_confined(message: bytes) -> bool:
     """Whether a jail's message says that its program ran confined."""
     return message == _READY
-
-
-def confine_supervisor(confinement: Confinement) -> None:
-    """Give up, for this process and all its children, what no jail may have."""
-    if confinement.filter is None:
-        return
-    linux.drop_capabilities()
-    linux.no_new_privileges()
-    if confinement.ruleset is not None:
-        confinement.ruleset.restrict()
-    seccomp.install(confinement.filter.outer())
 
 
 def _confine(

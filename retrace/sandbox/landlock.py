@@ -32,38 +32,37 @@ def abi() -> int:
         return 0
 
 
-class Ruleset:
-    """Reading beneath some paths, writing to some files, and nothing else anywhere.
+def restrict(readable: Iterable[str], writable: Iterable[str], version: int) -> None:
+    """Confine this process for good: it may read beneath some paths, write to some
+    files, and nothing else anywhere. It must have no new privileges.
+
+    Args:
+        version: the ABI to use, at most `abi()`.
 
     Raises:
-        OSError: if the kernel refuses (see `abi`).
+        OSError: if the kernel refuses.
     """
-
-    def __init__(
-        self, readable: Iterable[str], writable: Iterable[str], version: int
-    ) -> None:
-        handled = (1 << _RIGHTS.get(version, _RIGHTS_NOW)) - 1
-        attributes = struct.pack(
-            "<QQQ",
-            handled,
-            _NET_TCP if version >= 4 else 0,
-            _SCOPES if version >= 6 else 0,
-        )
-        size = 8 if version < 4 else 16 if version < 6 else 24
-        self.fd = linux.syscall("landlock_create_ruleset", attributes[:size], size, 0)
+    handled = (1 << _RIGHTS.get(version, _RIGHTS_NOW)) - 1
+    network = _NET_TCP if version >= 4 else 0
+    scopes = _SCOPES if version >= 6 else 0
+    attributes = struct.pack("<QQQ", handled, network, scopes)
+    size = 8 if version < 4 else 16 if version < 6 else 24
+    ruleset = linux.syscall("landlock_create_ruleset", attributes[:size], size, 0)
+    try:
         for path in readable:
-            self._allow(path, _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0))
+            folder = _READ_DIR if os.path.isdir(path) else 0
+            _allow(ruleset, path, _READ_FILE | folder)
         for path in writable:
-            self._allow(path, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & handled)
+            _allow(ruleset, path, (_READ_FILE | _WRITE_FILE | _TRUNCATE) & handled)
+        linux.syscall("landlock_restrict_self", ruleset, 0)
+    finally:
+        os.close(ruleset)
 
-    def _allow(self, path: str, rights: int) -> None:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            rule = ctypes.create_string_buffer(struct.pack("<Qi", rights, handle))
-            linux.syscall("landlock_add_rule", self.fd, _PATH_BENEATH, rule, 0)
-        finally:
-            os.close(handle)
 
-    def restrict(self) -> None:
-        """Confine the calling process for good. It must have no new privileges."""
-        linux.syscall("landlock_restrict_self", self.fd, 0)
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = ctypes.create_string_buffer(struct.pack("<Qi", rights, handle))
+        linux.syscall("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
+    finally:
+        os.close(handle)

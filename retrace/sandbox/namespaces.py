@@ -23,7 +23,7 @@ _LOCKED = (
 
 
 def enter() -> None:
-    """Move this process into new user, mount, network, IPC and UTS namespaces.
+    """Move this process into new namespaces, and its children into a PID namespace.
 
     It becomes root there and stays the user it was everywhere else.
 
@@ -37,6 +37,7 @@ def enter() -> None:
         | linux.CLONE_NEWNET
         | linux.CLONE_NEWIPC
         | linux.CLONE_NEWUTS
+        | linux.CLONE_NEWPID
     )
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")

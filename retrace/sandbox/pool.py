@@ -80,10 +80,7 @@ class Pool:
         try:
             yield Session(worker)
         finally:
-            try:
-                worker.finish_program()
-            finally:
-                self._idle.put(worker)
+            self._idle.put(worker)
 
     def _start(self) -> None:
         mode, first, refused = self._first_worker()
@@ -148,8 +145,7 @@ class Session:
     ) -> Execution:
         """Run a program on one input, in a fresh process.
 
-        Runs of the same `Program` object, one after another, share its confinement. A
-        worker that dies is replaced, and the test is run once more.
+        A worker that dies is replaced, and the test is run once more.
 
         Raises:
             SandboxError: if that happens twice, or a new worker does not start.

@@ -1,7 +1,7 @@
 """Seccomp filters: an allow-list of system calls, assembled as classic BPF.
 
-Two filters, because both apply and the large one is slow to install: the supervisor
-takes `outer` once for all tests of a program, each jail adds `inner`.
+Two filters, because both apply and the large one is slow to install: a worker takes
+`outer` once for all that it will run, each jail adds `inner`.
 
 `outer` allows `syscalls.ALLOWED` and `syscalls.CONDITIONAL`, answers EPERM to
 `syscalls.REFUSED` and ENOSYS to everything else, so that a call added to a future

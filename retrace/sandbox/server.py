@@ -1,13 +1,13 @@
 """A worker: a fork server that has imported what programs import.
 
 The pool starts it with one end of a socket. It enters its namespaces, loads modules,
-reports, and then serves one program at a time:
+gives up for good what no program may have, reports, and then runs one test after the
+other, each in a process of its own:
 
-    worker  ──fork──▶  supervisor, one a program  ──fork──▶  jail, one a test
+    pool  ──spawn──▶  first process  ──fork──▶  server  ──fork──▶  jail, one a test
 
-The supervisor takes over the socket until the program's tests are done. In the modes
-with namespaces it is the first process of a PID namespace of its own, so whatever a
-program leaves running ends with it.
+The first process only waits. The server is process 1 of its PID namespace, so whatever
+should be left running ends with it. Without namespaces there is no first process.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any
 
-from retrace.sandbox import jail, landlock, linux, namespaces
+from retrace.sandbox import jail, landlock, linux, namespaces, seccomp
 from retrace.sandbox.jail import Confinement
 from retrace.sandbox.model import Limits, Mode, Program, Stop
 from retrace.sandbox.prelude import contest_names, offer_only, preload
@@ -47,115 +47,97 @@ def main(options: dict[str, Any]) -> None:
     """
     connection = socket.socket(fileno=_move_up(options["socket"]))
     try:
-        confinement, report = _set_up(options)
+        confinement, report = _set_up(connection, options)
     except Exception as error:
-        connection.send(json.dumps({"failed": _one_line(error)}).encode())
+        _send(connection, {"failed": _one_line(error)})
         return
-    connection.send(json.dumps(report).encode())
-    _serve(connection, Mode(options["mode"]), confinement)
+    _send(connection, report)
+    _serve(connection, confinement)
 
 
-def _set_up(options: dict[str, Any]) -> tuple[Confinement, dict[str, Any]]:
+def _set_up(
+    connection: socket.socket, options: dict[str, Any]
+) -> tuple[Confinement, dict[str, Any]]:
     mode = Mode(options["mode"])
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     paths = readable_paths()
+    if mode.namespaces:
+        namespaces.enter()
+        _continue_as_first_of_namespace(connection)
     # Opened now, because the new root has no /proc.
     with open("/proc/self/statm") as memory:
         if mode.namespaces:
-            namespaces.enter()
             namespaces.build_root(paths)
-        linux.hide_memory()
-        confinement, report = _confinement(mode, paths, options)
+        modules = preload(options["modules"])
+        offer_only(options["modules"])
+        prelude = contest_names()
+        abi = _confine(mode, paths, options.get("max_landlock_abi", 99))
+        gc.collect()
+        gc.freeze()
         memory.seek(0)
         pages = int(memory.read().split()[0])
-    base = pages * resource.getpagesize()
     os.environ.clear()
-    gc.collect()
-    gc.freeze()
-    return replace(confinement, base_memory=base), report
-
-
-def _confinement(
-    mode: Mode, paths: list[str], options: dict[str, Any]
-) -> tuple[Confinement, dict[str, Any]]:
-    found = min(landlock.abi(), options.get("max_landlock_abi", 99))
-    ruleset = None
-    if mode.landlock:
-        if not found:
-            raise OSError("this kernel has no Landlock, or it is not enabled at boot")
-        ruleset = landlock.Ruleset([*paths, "/dev/urandom"], ["/dev/null"], found)
-        ruleset.fd = _move_up(ruleset.fd)
-    modules = preload(options["modules"])
-    offer_only(options["modules"])
-    unsandboxed = mode is Mode.UNSANDBOXED
     confinement = Confinement(
-        filter=None if unsandboxed else Filter(),
-        ruleset=ruleset,
-        base_memory=0,
+        filter=None if mode is Mode.UNSANDBOXED else Filter(),
+        base_memory=pages * resource.getpagesize(),
         count_threads=mode.namespaces and _limits_are_per_namespace(),
-        prelude=contest_names(),
+        prelude=prelude,
     )
-    report = {
-        "landlock_abi": found if mode.landlock else 0,
-        "modules": modules,
-        "python": platform.python_version(),
-    }
-    return confinement, report
+    python = platform.python_version()
+    return confinement, {"landlock_abi": abi, "modules": modules, "python": python}
 
 
-def _serve(connection: socket.socket, mode: Mode, confinement: Confinement) -> None:
-    for message, files in _messages(connection):
-        (source,) = files
-        program = Program(source=_read_text(source), **message["program"])
-        os.close(source)
-        child = os.fork()
-        if child == 0:
-            _become_supervisor(connection, mode, confinement, program)
+def _continue_as_first_of_namespace(connection: socket.socket) -> None:
+    """Fork: only children of this process are in the new PID namespace."""
+    child = os.fork()
+    if child:
+        connection.close()  # else the pool would not see that the server ended
         _, status = os.waitpid(child, 0)
-        if status:
-            code = os.waitstatus_to_exitcode(status)
-            _send(connection, {"lost": f"the supervisor ended with {code}"})
+        os._exit(1 if status else 0)
 
 
-def _become_supervisor(
-    connection: socket.socket, mode: Mode, confinement: Confinement, program: Program
-) -> NoReturn:
-    code = 1
-    try:
-        linux.die_with_parent()
-        if mode.namespaces:
-            linux.unshare(linux.CLONE_NEWPID)
-            child = os.fork()
-            if child:
-                _, status = os.waitpid(child, 0)
-                os._exit(1 if status else 0)
-            linux.die_with_parent()
-        jail.confine_supervisor(confinement)
-        _supervise(connection, confinement, program)
-        code = 0
-    except BrokenPipeError:
-        code = 0  # the pool is gone: there is nobody to tell
-    except BaseException as error:
-        _send(connection, {"broken": _one_line(error)})
-        code = 0
-    finally:
-        os._exit(code)
+def _confine(mode: Mode, paths: list[str], max_abi: int) -> int:
+    """Give up, for this process and all its children; the Landlock ABI in use."""
+    abi = 0
+    if mode is not Mode.UNSANDBOXED:
+        linux.drop_capabilities()
+        linux.no_new_privileges()
+        if mode.landlock:
+            abi = min(landlock.abi(), max_abi)
+            if not abi:
+                raise OSError("this kernel has no Landlock, or it is not enabled")
+            landlock.restrict([*paths, "/dev/urandom"], ["/dev/null"], abi)
+        seccomp.install(Filter().outer())
+    # Last, because a change of rights can undo both.
+    linux.hide_memory()
+    linux.die_with_parent()
+    return abi
 
 
-def _supervise(
-    connection: socket.socket, confinement: Confinement, program: Program
-) -> None:
-    """Run the program's tests until the pool says that it has no more."""
-    _send(connection, {"ready": True})
+def _serve(connection: socket.socket, confinement: Confinement) -> None:
+    """Run tests until the pool closes the socket."""
+    program = Program("")
     for message, files in _messages(connection):
-        if "done" in message:
-            _send(connection, {"done": True})
-            return
-        limits = Limits(**message["limits"])
-        result = _run_test(connection, confinement, program, limits, files)
+        if "program" in message:
+            program = Program(source=_read_text(files[0]), **message["program"])
+            result: dict[str, Any] = {"ready": True}
+        else:
+            limits = Limits(**message["limits"])
+            try:
+                result = _run_test(connection, confinement, program, limits, files)
+            except Exception as error:
+                result = {"broken": _one_line(error)}
         for descriptor in files:
             os.close(descriptor)
+        if os.getpid() == 1:
+            _end_everybody()
         _send(connection, result)
+
+
+def _end_everybody() -> None:
+    """Kill what may be left in this PID namespace; jails can't fork, so nothing is."""
+    with suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
 
 
 def _run_test(
@@ -249,7 +231,8 @@ def _messages(connection: socket.socket) -> Iterator[tuple[dict[str, Any], list[
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:
-    connection.send(json.dumps(message).encode())
+    with suppress(BrokenPipeError):  # the pool is gone, and the next read says so
+        connection.send(json.dumps(message).encode())
 
 
 def _move_up(descriptor: int) -> int:

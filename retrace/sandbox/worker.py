@@ -129,8 +129,7 @@ class Worker:
         self._start()
 
     def run_test(self, program: Program, data: bytes, limits: Limits) -> Execution:
-        """Run a program on an input, in the confinement that is open for it, or in a
-        new one.
+        """Run a program on an input, in a process of its own.
 
         Raises:
             SandboxError: if the worker is lost, or can't be started again.
@@ -146,8 +145,7 @@ class Worker:
             return _execution(result, limits, out, err)
 
     def _begin(self, program: Program) -> None:
-        """Open a confinement for a program."""
-        self.finish_program()
+        """Send the program whose tests follow."""
         header = asdict(program)
         source = header.pop("source").encode("utf-8", "surrogatepass")
         self._socket.settimeout(_START_S)
@@ -156,22 +154,9 @@ class Worker:
         self._receive()
         self._program = program
 
-    def finish_program(self) -> None:
-        """Close the open confinement, if there is one."""
-        if self._program is None:
-            return
-        self._program = None
-        try:
-            self._send({"done": True}, [])
-            self._receive()
-        except WorkerLostError:
-            self.close()
-
     def _try(self, source: str, inputs: list[bytes], limits: Limits) -> list[Execution]:
         program = Program(source=source)
-        results = [self.run_test(program, data, limits) for data in inputs]
-        self.finish_program()
-        return results
+        return [self.run_test(program, data, limits) for data in inputs]
 
     def _send(self, message: dict[str, Any], files: list[_MemoryFile]) -> None:
         data = json.dumps(message).encode()
@@ -190,8 +175,6 @@ class Worker:
         if not data:
             raise WorkerLostError("a sandbox worker ended unexpectedly")
         message: dict[str, Any] = json.loads(data)
-        if "lost" in message:
-            raise WorkerLostError(message["lost"])
         if "broken" in message:
             raise WorkerLostError(f"the sandbox failed: {message['broken']}")
         return message
