@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from retrace.sandbox import server
+from retrace.sandbox import namespaces, server
 
 
 def prefix(bwrap: str, library: Path) -> list[str]:
@@ -25,4 +25,7 @@ def prefix(bwrap: str, library: Path) -> list[str]:
     for path in dict.fromkeys(shown):
         if os.path.exists(path):
             command += ["--ro-bind", path, path]
-    return [*command, "--dev", "/dev", "--remount-ro", "/", "--chdir", "/", "--"]
+    # Not --dev: it brings a /dev/shm that can be written to.
+    for device in namespaces.DEVICES:
+        command += ["--dev-bind", device, device]
+    return [*command, "--dir", "/tmp", "--remount-ro", "/", "--chdir", "/", "--"]

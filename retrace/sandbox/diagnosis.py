@@ -29,7 +29,7 @@ _LSM = "/sys/kernel/security/lsm"
 
 def explain_refusal(refused: Mapping[str, str], variable: str) -> str:
     """The text of a refusal: each mode with its error, then what would help."""
-    lines = ["this node offers no way to confine untrusted programs:"]
+    lines = ["untrusted programs can't be confined on this node:"]
     lines += [f"  {mode}: {error}" for mode, error in refused.items()]
     lines += ["An administrator can enable one of:"]
     lines += [f"  {hint}" for hint in _hints()]

@@ -10,7 +10,7 @@ from retrace.sandbox import linux
 
 _NEW_ROOT = "/tmp"  # any directory that always exists; it is covered, not changed
 _EMPTY = ("/tmp", "/dev/shm")  # read-only: writing there is refused, not an absence
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 # statvfs flags that a mount inherited and that a remount may not drop (statvfs.h).
 _LOCKED = (
@@ -55,7 +55,7 @@ def build_root(readable: Sequence[str]) -> None:
     linux.mount(None, "/", None, linux.MS_REC | linux.MS_PRIVATE)
     # Opened before the new root covers a path that one of them may lie beneath.
     sources = {
-        path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (*readable, *_DEVICES)
+        path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in (*readable, *DEVICES)
     }
     flags = linux.MS_NOSUID | linux.MS_NODEV
     linux.mount("tmpfs", _NEW_ROOT, "tmpfs", flags, "size=1m,nr_inodes=4096,mode=755")
@@ -82,7 +82,7 @@ def _show(path: str, handle: int) -> None:
     else:
         open(target, "a").close()
     linux.mount(source, target, None, linux.MS_BIND | linux.MS_REC)
-    if path in _DEVICES:
+    if path in DEVICES:
         return  # a read-only remount would not stop writing to a device anyway
     found = os.statvfs(target).f_flag
     flags = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import json
+import mmap
 import os
 import platform
 import resource
@@ -64,22 +65,17 @@ def _set_up(
     if mode.namespaces:
         namespaces.enter()
         _continue_as_first_of_namespace(connection)
-    # Opened now, because the new root has no /proc.
-    with open("/proc/self/statm") as memory:
-        if mode.namespaces:
-            namespaces.build_root(paths)
-        modules = preload(options["modules"])
-        offer_only(options["modules"])
-        prelude = contest_names()
-        abi = _confine(mode, paths, options.get("max_landlock_abi", 99))
-        gc.collect()
-        gc.freeze()
-        memory.seek(0)
-        pages = int(memory.read().split()[0])
+        namespaces.build_root(paths)
+    modules = preload(options["modules"])
+    offer_only(options["modules"])
+    prelude = contest_names()
+    abi = _confine(mode, paths, options.get("max_landlock_abi", 99))
+    gc.collect()
+    gc.freeze()
     os.environ.clear()
     confinement = Confinement(
         filter=None if mode is Mode.UNSANDBOXED else Filter(),
-        base_memory=pages * resource.getpagesize(),
+        base_memory=_address_space(),
         count_threads=mode.namespaces and _limits_are_per_namespace(),
         prelude=prelude,
     )
@@ -259,6 +255,24 @@ def readable_paths() -> list[str]:
         if os.path.exists(path) and not within and path != "/":
             kept.append(path)
     return kept
+
+
+def _address_space() -> int:
+    """Bytes of address space in use, to a page, without /proc: the least limit under
+    which a page more can be mapped."""
+    page = resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    low, high = 0, 1 << 32  # pages
+    while high - low > 1:
+        middle = (low + high) // 2
+        resource.setrlimit(resource.RLIMIT_AS, (middle * page, hard))
+        try:
+            mmap.mmap(-1, page).close()
+            high = middle
+        except (OSError, MemoryError):
+            low = middle
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    return high * page
 
 
 def _one_line(error: BaseException) -> str:
