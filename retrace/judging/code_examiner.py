@@ -87,7 +87,7 @@ def examine(
     )
     answers: list[tuple[str, str, str]] = []
     while len(answers) <= _MAX_CALLS:
-        data = encoding.encode(answers).encode()
+        data = encoding.encode(answers)
         said = session.run(examiner, data, limits)
         try:
             message = json.loads(said.output)
@@ -114,7 +114,7 @@ def _answer(
     called = Program(
         program.source, "call", entry=name, prelude=program.prelude, wrap=program.wrap
     )
-    execution = session.run(called, encoding.encode(list(arguments)).encode(), limits)
+    execution = session.run(called, encoding.encode(list(arguments)), limits)
     if execution.stop is Stop.EXITED and execution.code == 0:
         return asked, "", execution.output.decode("utf-8", "replace")
     if execution.code == Exit.NOT_ENCODABLE:

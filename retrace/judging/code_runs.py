@@ -137,7 +137,7 @@ def _run_asserts(session: Session, tests: Tests, source: str, rules: Rules) -> R
 def _ask_value(
     session: Session, program: Program, question: ValueQuestion, rules: Rules
 ) -> Result | None:
-    execution = session.run(program, question.text.encode(), rules.limits)
+    execution = session.run(program, question.text, rules.limits)
     reason = reason_of(execution, program, exit_matters=True)
     if reason is not None:
         return Result(reason, explain(execution, rules.limits))
@@ -189,7 +189,7 @@ def _examine(
     # says so comes last, and is not known before.
     nonce = secrets.token_hex(8)
     text = f"{question.text}\n{nonce!r}"
-    execution = session.run(program, text.encode(), rules.limits)
+    execution = session.run(program, text, rules.limits)
     reason = reason_of(execution, program, exit_matters=True)
     if reason is not None:
         if "AssertionError" in execution.errors:

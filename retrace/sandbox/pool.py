@@ -141,7 +141,7 @@ class Session:
         self.usage = Usage()
 
     def run(
-        self, program: Program, data: bytes, limits: Limits | None = None
+        self, program: Program, data: bytes | str, limits: Limits | None = None
     ) -> Execution:
         """Run a program on one input, in a fresh process.
 
@@ -164,7 +164,9 @@ class Session:
             self._worker.restart()
             raise
 
-    def _attempt(self, program: Program, data: bytes, limits: Limits) -> Execution:
+    def _attempt(
+        self, program: Program, data: bytes | str, limits: Limits
+    ) -> Execution:
         execution = self._worker.run_test(program, data, limits)
         self.usage.add(execution)
         return execution

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +129,9 @@ class Worker:
         self.close()
         self._start()
 
-    def run_test(self, program: Program, data: bytes, limits: Limits) -> Execution:
+    def run_test(
+        self, program: Program, data: bytes | str, limits: Limits
+    ) -> Execution:
         """Run a program on an input, in a process of its own.
 
         Raises:
@@ -147,7 +150,7 @@ class Worker:
     def _begin(self, program: Program) -> None:
         """Send the program whose tests follow."""
         header = asdict(program)
-        source = header.pop("source").encode("utf-8", "surrogatepass")
+        source = header.pop("source")
         self._socket.settimeout(_START_S)
         with _MemoryFile(source) as file:
             self._send({"program": header}, [file])
@@ -183,14 +186,15 @@ class Worker:
 class _MemoryFile:
     """An anonymous file in memory: sealed with its content, or empty and writable."""
 
-    def __init__(self, content: bytes | None = None) -> None:
+    def __init__(self, content: bytes | str | None = None) -> None:
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         self.fd = os.memfd_create("retrace", flags)
         if content is None:
             return
-        view = memoryview(content)
-        while view:
-            view = view[os.write(self.fd, view) :]
+        for part in _encoded(content):
+            view = memoryview(part)
+            while view:
+                view = view[os.write(self.fd, view) :]
         os.lseek(self.fd, 0, os.SEEK_SET)
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
         fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)
@@ -206,6 +210,15 @@ class _MemoryFile:
 
     def __exit__(self, *_details: object) -> None:
         os.close(self.fd)
+
+
+def _encoded(content: bytes | str) -> Iterator[bytes]:
+    """UTF-8 in parts: a copy of a text of 100 MB would be as large again."""
+    if isinstance(content, bytes):
+        yield content
+        return
+    for start in range(0, len(content), _MB):
+        yield content[start : start + _MB].encode("utf-8", "surrogatepass")
 
 
 def _execution(
