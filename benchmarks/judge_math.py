@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def judge(pairs: Sequence[Pair], policy: str, workers: int) -> list[Judgement]:
-    """Judge each answer as if a response had boxed it."""
+    """Judge each answer as if a response had given it in its box or tag."""
     with open_judge(json.loads(policy), workers) as opened:
         return list(opened.judge(_items(pairs)))
 
@@ -71,7 +71,7 @@ def _items(pairs: Iterable[Pair]) -> Iterable[tuple[Problem, str]]:
         problem = Problem.make("pairs", Domain.MATH, "", Answer(answer=reference))
         answer = pair["answer"]
         if extraction.find(answer, ["boxed"]) is None:
-            answer = f"\\boxed{{{extraction.loose(answer)}}}"
+            answer = f"<answer>{extraction.loose(answer)}</answer>"
         yield problem, answer
 
 

@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     traces = read_rows(args.traces, Trace)
     counts: Counter[str] = Counter()
     with open_judge(config, args.threads) as judge:
+        if args.engine:
+            reach = (args.engine, args.weights, args.revision)
+            judge.connect(*reach, args.journal, args.journals)
         verdicts = judge_traces(judge, problems, traces)
         count = write_rows(args.out, _counted(verdicts, counts))
         contract = json.dumps(judge.contract(), sort_keys=True, ensure_ascii=False)
@@ -45,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="worker processes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--contract-out", type=Path, required=True)
+    model = parser.add_argument_group("a judge that asks a model")
+    model.add_argument("--engine", type=json.loads, help="the model's engine as JSON")
+    model.add_argument("--weights", help="directory, hub id or the API's name")
+    model.add_argument("--revision", default="", help="commit of a hub id")
+    model.add_argument("--journals", type=Path, help="folder of the model's journals")
+    model.add_argument("--journal", type=Path, help="the journal that this job writes")
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser
 

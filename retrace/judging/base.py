@@ -54,6 +54,10 @@ class Judge(ABC, Generic[P]):
         ahead, so memory does not grow with the batch.
         """
 
+    def connect(self, *_reach: Any) -> None:
+        """Give a judge that asks a model its engine; the others have no use for one."""
+        raise ValueError(f"{type(self).__module__} asks no model: drop --engine")
+
     def contract(self) -> dict[str, Any]:
         """What the verdicts depend on beside the rows, for the shard's side file."""
         return {"policy": self.policy.model_dump(mode="json")}

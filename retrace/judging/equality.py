@@ -18,6 +18,9 @@ from retrace.judging.tidy import key, tidy
 from retrace.judging.values import TooLarge
 from retrace.judging.worker import uncharged
 
+NOT_MINE = "none"
+"""What decided where no layer understood one of the sides."""
+
 MAX_LENGTH = 4000
 """Longer answers are compared as texts only: no reference is that long."""
 
@@ -152,9 +155,11 @@ def slow(
         second = symbolic(gold, answer)
         if second.equal is not None:
             return [second.equal, second.by, second.detail]
-    if decision.equal is None and _readable(gold):
-        return [False, decision.by, f"the answer was not understood: {decision.detail}"]
-    return [decision.equal, decision.by, decision.detail]
+    if decision.equal is not None:
+        return [decision.equal, decision.by, decision.detail]
+    if _readable(gold):
+        return [False, NOT_MINE, f"the answer was not understood: {decision.detail}"]
+    return [None, NOT_MINE, f"the reference was not understood: {decision.detail}"]
 
 
 def _readable(gold: str) -> bool:

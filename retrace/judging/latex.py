@@ -26,6 +26,7 @@ from retrace.judging.tokens import (
 __all__ = ["Node", "NotMine", "is_ambiguous", "read"]
 
 MAX_DEPTH = 60
+_ENDS_OF_LABEL = (":", "=", " is", "only", "为", "是")
 MAX_NUMBER = 400
 
 
@@ -170,7 +171,7 @@ class _Parser:
         if token is None or not harmless(text.rstrip(" :=")):
             self.at = start
             return None
-        if self.take("=", ":") or text.rstrip().endswith((":", "=", " is", "only")):
+        if self.take("=", ":") or text.rstrip().endswith(_ENDS_OF_LABEL):
             return text.strip(" :=")
         self.at = start
         return None
@@ -263,6 +264,8 @@ class _Parser:
 
     def juxtaposed(self, left: Node) -> Node:
         """A product without a sign; a number and a proper fraction are mixed."""
+        if left.kind == "text":
+            self.fail("words in a product")
         was_number = self.tokens[self.at - 1].kind == "num"
         token = self.peek()
         assert token is not None

@@ -151,8 +151,8 @@ def _settle(answer: str, outcome: Outcome | None) -> Judgement:
         return Judgement(Reason(outcome.failure), answer, "worker", outcome.detail)
     decision = Decision(*outcome.value)
     if decision.equal is None:
-        detail = f"the reference was not understood: {decision.detail}"
-        return Judgement(Reason.UNPARSABLE_REFERENCE, answer, decision.by, detail)
+        why = decision.detail
+        return Judgement(Reason.UNPARSABLE_REFERENCE, answer, decision.by, why)
     return _judgement(answer, decision)
 
 

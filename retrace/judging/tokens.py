@@ -81,7 +81,7 @@ _PIECES = re.compile(
     |\\(?P<env>begin|end)\{{(?P<name>[a-z]*matrix|array|cases)\*?\}}(?:\{{[clr|]*\}})?
     |\\(?P<cmd>[A-Za-z]+)
     |(?P<op>\*\*|<=|>=|!=|==|->|\\[{{}}%$\\|\#&_]|[!-@\[\]^_`{{|}}~])
-    |(?P<word>[A-Za-z]+)
+    |(?P<word>[A-Za-z\u00c0-\u024f]+)
     |(?P<foreign>[\u0370-\uffff]+)""",
     re.VERBOSE,
 )
