@@ -117,7 +117,7 @@ def rate_of(
 
     Without any, `bound`: tokens of a prompt, and the most tokens of an answer.
     """
-    for journals, source in ((own, "measured"), (others, "from other sets")):
+    for journals, source in ((own, "measured"), (others, "other sets")):
         answered = sum(journal.answered for journal in journals)
         if not answered:
             continue

@@ -190,8 +190,10 @@ def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title="Plan", title_justify="left", box=box.SIMPLE)
-    shown.add_column("stage, model / set", overflow="fold")
+    shown = Table(
+        title="Plan", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    shown.add_column("stage, model / set", min_width=24, overflow="fold")
     for title, _ in FIGURES:
         shown.add_column(title, justify="right", no_wrap=True)
     shown.add_column("tokens are")

@@ -77,27 +77,34 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     from rich import box
     from rich.table import Table
 
-    shown = Table(title="Sampling", title_justify="left", box=box.SIMPLE)
-    shown.add_column("model / set / shard", overflow="fold")
+    shown = Table(
+        title="Sampling", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    shown.add_column("model / set / shard", min_width=30, overflow="fold")
     shown.add_column("state")
-    for name in ("done", "tokens/s", "left", "$", "$ in all"):
+    is_paid = any(row["dollars"] for row in rows)
+    has_failed = any(row["failures"] for row in rows)
+    figures = ["done", "tokens/s", "left"] + ["$", "$ in all"] * is_paid
+    for name in figures:
         shown.add_column(name, justify="right", no_wrap=True)
-    shown.add_column("failures")
+    if has_failed:
+        shown.add_column("failures")
     for row in rows:
         left = row["seconds_left"]
-        kinds = (f"{n} {kind}" for kind, n in sorted(row["failures"].items()))
-        shown.add_row(
-            " / ".join(
-                part for part in (row["model"], row["set"], row["shard"]) if part
-            ),
+        names = (row["model"], row["set"], row["shard"])
+        cells = [
+            " / ".join(part for part in names if part),
             row["state"],
             f"{row['done']}/{row['total']}",
             f"{row['tokens_per_second']:.0f}",
             "" if left is None else _duration(left),
-            f"{row['dollars']:.2f}",
-            f"{row['projected_dollars']:.2f}",
-            ", ".join(kinds),
-        )
+        ]
+        if is_paid:
+            cells += [f"{row['dollars']:.2f}", f"{row['projected_dollars']:.2f}"]
+        if has_failed:
+            kinds = sorted(row["failures"].items())
+            cells.append(", ".join(f"{n} {kind}" for kind, n in kinds))
+        shown.add_row(*cells)
     return shown
 
 
