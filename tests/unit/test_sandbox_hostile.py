@@ -112,6 +112,14 @@ def test_each_attack_is_contained(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bwrap is not installed")
+def test_each_attack_is_contained_by_bubblewrap(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    check(sys.executable, "bwrap", tmp_path, listener, ordinary=False)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="the tests run as an ordinary user")
 @pytest.mark.parametrize("mode", MODES)
 def test_each_attack_of_an_ordinary_user_is_contained(
