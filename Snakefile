@@ -14,6 +14,7 @@ if "recipe" not in config:
 
 include: "rules/common.smk"
 include: "rules/problems.smk"
+include: "rules/imports.smk"
 include: "rules/weights.smk"
 include: "rules/traces.smk"
 include: "rules/verdicts.smk"

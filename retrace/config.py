@@ -10,19 +10,21 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from retrace.curation import Settings as CurationSettings
-from retrace.engines import openai, openai_batch, vllm
-from retrace.judging import choice, code, exact, math, puzzle, quantity
-from retrace.problems import programs, reasoning_gym, word_problems
-from retrace.prompts import Shot
+from retrace.engines import imported, openai, openai_batch, vllm
+from retrace.judging import choice, code, exact, math, puzzle, quantity, structure
+from retrace.problems import files, hub, programs, reasoning_gym, word_problems
+from retrace.prompts import Shot, Template
 from retrace.rewriting import Checks
 from retrace.rewriting import Prompt as RewritingPrompt
 from retrace.sampling import Sampling
 from retrace.terms import Terms
+from retrace.texts import PublishedText
 from retrace.training import Settings as TrainingSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -61,9 +63,15 @@ Weights = Annotated[
     HubWeights | PackageWeights | LocalWeights, Field(discriminator="kind")
 ]
 Engine = Annotated[
-    vllm.Settings | openai.Settings | openai_batch.Settings,
+    vllm.Settings | openai.Settings | openai_batch.Settings | imported.Settings,
     Field(discriminator="kind"),
 ]
+
+
+class Text(Section):
+    """A text that is fetched rather than written in the config."""
+
+    text: Name = Field(description="name in `texts`")
 
 
 class Model(Section):
@@ -74,7 +82,10 @@ class Model(Section):
         default=None, description="name in `weights` or `students`; none for an API"
     )
     engine: Engine
-    system: str | None = Field(default=None, description="system prompt")
+    system: str | Text | None = Field(default=None, description="system prompt")
+    templates: dict[Name, Template] = Field(
+        default_factory=dict, description="this model's user turns, by set"
+    )
     few_shot: bool = Field(default=False, description="show the set's shots first")
     sampling: dict[str, Any] = Field(
         default_factory=dict, description="overrides of a set's `sampling`, by key"
@@ -88,7 +99,11 @@ class Model(Section):
 # --- Problem sets ---------------------------------------------------------------------
 
 Source = Annotated[
-    word_problems.Source | reasoning_gym.Source | programs.Source,
+    word_problems.Source
+    | reasoning_gym.Source
+    | programs.Source
+    | hub.Source
+    | files.Source,
     Field(discriminator="kind"),
 ]
 Judge = Annotated[
@@ -97,7 +112,8 @@ Judge = Annotated[
     | choice.Policy
     | quantity.Policy
     | puzzle.Policy
-    | code.Policy,
+    | code.Policy
+    | structure.Policy,
     Field(discriminator="kind"),
 ]
 
@@ -105,13 +121,28 @@ Judge = Annotated[
 class ProblemSet(Section):
     source: Source
     shards: int = Field(ge=1, le=9999, description="files that the set is divided into")
-    template: str = Field(
-        default="{statement}", description="user turn; {statement} is the problem"
+    teacher: Name | None = Field(
+        default=None,
+        description="name in `models` whose traces the source brings: they are imported"
+        " whatever the teacher of a dataset is",
+    )
+    confidential: bool = Field(
+        default=False,
+        description="no text of this set in reports, logs, or remotes: what its licence"
+        " or its gate asks for",
+    )
+    template: Template = Field(
+        default="{statement}",
+        description="user turn, or one for each style; {statement} is the problem,"
+        " {starter_code} what its program begins with",
     )
     shots: list[Shot] = Field(
         default_factory=list, description="examples, for models with `few_shot`"
     )
-    sampling: Sampling
+    sampling: Sampling = Field(
+        default_factory=lambda: Sampling(max_tokens=1),
+        description="of an imported set, none is needed",
+    )
     judge: Judge
     rewriter: Name | None = Field(
         default=None, description="name in `rewriters`; none: a rule divides the text"
@@ -137,7 +168,7 @@ class Dataset(Section):
     mixture: dict[Name, int] = Field(
         min_length=1, description="rows wanted of each set, at most"
     )
-    system: str = Field(description="system text of every row")
+    system: str | Text = Field(description="system text of every row")
     curation: CurationSettings = Field(default_factory=CurationSettings)
 
 
@@ -164,8 +195,19 @@ class Published(Section):
     source: str
 
 
+class Paid(Section):
+    """What somebody paid for a stage."""
+
+    stage: str
+    dollars: float = Field(ge=0)
+    source: str
+
+
 class Prices(Section):
     gpu_hour: float = Field(default=0.0, ge=0, description="dollars for a GPU hour")
+    published: list[Paid] = Field(
+        default_factory=list, description="what others paid, to compare with"
+    )
 
 
 class Recipe(Section):
@@ -177,6 +219,7 @@ class Recipe(Section):
     weight_shards: int = Field(
         default=1, ge=1, le=999, description="safetensors files of each model we write"
     )
+    texts: dict[Name, PublishedText] = Field(default_factory=dict)
     weights: dict[Name, Weights] = Field(default_factory=dict)
     models: dict[Name, Model]
     sets: dict[Name, ProblemSet]
@@ -199,17 +242,39 @@ class ConfigError(ValueError):
     """What is wrong with a config, one line for each place."""
 
 
-def read_recipe(config: Mapping[str, Any]) -> Recipe:
-    """Check a config.
+def read_recipe(config: Mapping[str, Any], root: Path = Path()) -> Recipe:
+    """Check a config. Where a value is `{file: PATH}`, the file's text stands for it.
+
+    Args:
+        root: folder against which such paths are read.
 
     Raises:
         ConfigError: a line for each fault, with its place and what to write instead.
     """
     try:
-        return Recipe.model_validate(config)
+        return Recipe.model_validate(_with_texts(config, root, ""))
     except ValidationError as error:
         lines = [line for fault in error.errors() for line in _explain(fault)]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _with_texts(value: Any, root: Path, place: str) -> Any:
+    """Put the texts of files in their places; the last newline is the file's own."""
+    if isinstance(value, Mapping):
+        if list(value) == ["file"]:
+            try:
+                return (root / str(value["file"])).read_text("utf-8").removesuffix("\n")
+            except OSError as error:
+                raise ConfigError(
+                    f"{place}: cannot read {value['file']}: {error.strerror}"
+                ) from error
+        return {
+            key: _with_texts(item, root, f"{place}.{key}" if place else str(key))
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_texts(item, root, place) for item in value]
+    return value
 
 
 def json_schema() -> dict[str, Any]:
@@ -238,13 +303,21 @@ def _references(
     for key, model in recipe.models.items():
         if model.weights is not None:
             yield f"models.{key}.weights", model.weights, "weights", same
+        if isinstance(model.system, Text):
+            yield f"models.{key}.system.text", model.system.text, "texts", same
+        for name in model.templates:
+            yield f"models.{key}.templates", name, "sets", same
     for key, problem_set in recipe.sets.items():
+        if problem_set.teacher is not None:
+            yield f"sets.{key}.teacher", problem_set.teacher, "models", same
         if problem_set.rewriter is not None:
             yield f"sets.{key}.rewriter", problem_set.rewriter, "rewriters", same
     for key, rewriter in recipe.rewriters.items():
         yield f"rewriters.{key}.model", rewriter.model, "models", same
     for key, dataset in recipe.datasets.items():
         yield f"datasets.{key}.teacher", dataset.teacher, "models", same
+        if isinstance(dataset.system, Text):
+            yield f"datasets.{key}.system.text", dataset.system.text, "texts", same
         for name in dataset.mixture:
             yield f"datasets.{key}.mixture", name, "sets", same
     for key, student in recipe.students.items():

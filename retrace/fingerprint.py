@@ -27,12 +27,13 @@ def code_digests(root: Path, script: Path, *modules: str) -> list[str]:
         script: the script's path, relative to `root`.
         modules: dotted names of further modules that the step uses.
     """
-    closure = {script}
     waiting = [script, *(_module_file(root, name) for name in modules)]
+    closure = set(waiting)
     while waiting:
         file = waiting.pop()
-        closure.add(file)
-        waiting.extend(f for f in _imports(root, file) if f not in closure)
+        found = _imports_at(root, file, (root / file).stat().st_mtime_ns) - closure
+        closure |= found
+        waiting.extend(found)
     return [f"{file.as_posix()} {_digest(root / file)}" for file in sorted(closure)]
 
 
@@ -85,6 +86,12 @@ def _drop_docstring(
         and isinstance(first.value.value, str)
     ):
         node.body = node.body[1:]
+
+
+@cache
+def _imports_at(root: Path, file: Path, _modified: int) -> frozenset[Path]:
+    """What a file imports; the time only keys the cache within one process."""
+    return frozenset(_imports(root, file))
 
 
 def _imports(root: Path, file: Path) -> Iterator[Path]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from retrace.config import Recipe
+from retrace.config import Model, Recipe, Text
 from retrace.cost import Prices
 from retrace.engines.base import Engine
 from retrace.journal import Index
@@ -14,6 +15,7 @@ from retrace.progress import Progress
 from retrace.prompts import Prompt, messages
 from retrace.rows import Problem
 from retrace.sampling import Request, Sampling
+from retrace.texts import read_text
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,23 @@ def requests_of(
     """Every request of a model for a set's problems, in the order of the traces."""
     chosen, section = recipe.models[model], recipe.sets[problem_set]
     prompt = Prompt(
-        system=chosen.system,
-        template=section.template,
+        system=_system(chosen),
+        template=chosen.templates.get(problem_set, section.template),
         shots=section.shots if chosen.few_shot else [],
     )
     sampling = sampling_of(recipe, model, problem_set)
     for problem in problems:
-        asked = messages(prompt, problem.statement, chosen.few_shot)
+        asked = messages(prompt, problem.statement, chosen.few_shot, problem.reference)
         for sample in range(sampling.n):
             yield Request(asked, sampling, sample)
+
+
+def _system(model: Model) -> str | None:
+    """The system text; one that is not fetched yet counts as empty."""
+    if not isinstance(model.system, Text):
+        return model.system
+    file = Path("data/texts", f"{model.system.text}.json")
+    return read_text(file) if file.is_file() else ""
 
 
 def pairs_of(recipe: Recipe) -> list[tuple[str, str, str]]:
@@ -66,6 +76,7 @@ def pairs_of(recipe: Recipe) -> list[tuple[str, str, str]]:
         ("teach", dataset.teacher, name)
         for dataset in recipe.datasets.values()
         for name in dataset.mixture
+        if recipe.sets[name].teacher is None
     ]
     tested = [
         ("test", model, name)

@@ -14,7 +14,7 @@ from retrace.problems import open_source
 from retrace.problems.base import shard_digests
 
 try:
-    RECIPE = read_recipe(config)
+    RECIPE = read_recipe(config, Path(workflow.basedir))
 except ConfigError as error:
     sys.exit(f"The config does not describe a recipe:\n{error}")
 # With every default filled in, so that a default that changes is a change.
@@ -42,6 +42,7 @@ wildcard_constraints:
     dataset=one_of(RECIPE.datasets),
     student=one_of(RECIPE.students),
     benchmark=one_of(RECIPE.benchmarks),
+    text=one_of(RECIPE.texts),
 
 
 # --- What a step reads of the config, and what it is made of ----------------------------
@@ -101,9 +102,14 @@ def software(*names):
             packages += (
                 [name] if isinstance(name, str) else packages_of(name(wildcards))
             )
-        return environment.software(ROOT / config["environment"], packages)
+        return software_of(*packages)
 
     return pins
+
+
+@cache
+def software_of(*packages):
+    return environment.software(ROOT / config["environment"], packages)
 
 
 @cache
@@ -135,7 +141,7 @@ def digests(set_name):
     count = config["sets"][set_name]["shards"]
     if source.listed_while_planning():
         return shard_digests(source.problems(set_name), count)
-    return [canonical(config["sets"][set_name]["source"])] * count
+    return [source.identity()] * count
 
 
 def source_files(wildcards):
@@ -168,6 +174,20 @@ def model_weights(model):
     return weights(config["models"][model]["weights"])
 
 
+# Models that are never asked: their traces come with their problems.
+IMPORTED = [
+    name
+    for name, model in config["models"].items()
+    if model["engine"]["kind"] == "imported"
+]
+
+
+def gpus(model):
+    """GPUs that a model's server needs on its node."""
+    engine = config["models"][model]["engine"]
+    return engine.get("tensor_parallel", 0) * engine.get("data_parallel", 0)
+
+
 # --- Prompts and sampling ---------------------------------------------------------------
 
 
@@ -179,11 +199,31 @@ def prompt(wildcards):
     )
     return canonical(
         {
-            "system": model["system"],
-            "template": problem_set["template"],
+            "system": None if text_of(model["system"]) else model["system"],
+            "template": effective_template(wildcards.model, wildcards.set),
             "shots": problem_set["shots"] if model["few_shot"] else [],
         }
     )
+
+
+def effective_template(model, problem_set):
+    """A set's user turn, or the model's own one for that set."""
+    own = config["models"][model]["templates"].get(problem_set)
+    return own or config["sets"][problem_set]["template"]
+
+
+def text_of(value):
+    """The name in `texts` that a config value refers to, if it does."""
+    return value["text"] if isinstance(value, dict) else None
+
+
+def text_files(value):
+    return [TEXT.format(text=name) for name in [text_of(value)] if name]
+
+
+def system_files(wildcards):
+    """The file of a model's system text, if that is not written in the config."""
+    return text_files(config["models"][wildcards.model]["system"])
 
 
 def few_shot(wildcards):
@@ -202,12 +242,17 @@ def effective_sampling(model, problem_set):
 # --- Everything -------------------------------------------------------------------------
 
 
+def teacher_of(dataset, set_name):
+    """Who wrote a set's traces: for one that brings its own, whoever it says."""
+    return config["sets"][set_name]["teacher"] or config["datasets"][dataset]["teacher"]
+
+
 def taught():
     """Every (teacher, set) that a training set is made of."""
     return [
-        (dataset["teacher"], name)
-        for dataset in config["datasets"].values()
-        for name in dataset["mixture"]
+        (teacher_of(dataset, name), name)
+        for dataset in config["datasets"]
+        for name in config["datasets"][dataset]["mixture"]
     ]
 
 
@@ -231,6 +276,7 @@ def files(pattern, which):
     return list(dict.fromkeys(paths))
 
 
+TEXT = "data/texts/{text}.json"
 PROBLEMS = "data/problems/{set}/{shard}.jsonl"
 TRACES = "data/traces/{model}/{set}/{shard}.jsonl"
 CONTRACTS = "data/traces/{model}/{set}/{shard}.engine.json"
@@ -259,6 +305,7 @@ def dataset_files(*names):
 def every_artefact():
     imported = [n for n, w in config["weights"].items() if w["kind"] == "package"]
     return [
+        *(TEXT.format(text=name) for name in config["texts"]),
         *files(PROBLEMS, pairs()),
         *files(TRACES, pairs()),
         *files(CONTRACTS, pairs()),

@@ -5,9 +5,9 @@ def dataset_inputs(pattern):
     """Every shard of the teacher's files that a training set is made of."""
 
     def paths(wildcards):
-        dataset = config["datasets"][wildcards.dataset]
+        mixture = config["datasets"][wildcards.dataset]["mixture"]
         return files(
-            pattern, [(dataset["teacher"], name) for name in dataset["mixture"]]
+            pattern, [(teacher_of(wildcards.dataset, name), name) for name in mixture]
         )
 
     return paths
@@ -22,6 +22,17 @@ def templates(wildcards):
     """The user turns of the sets in the mixture."""
     mixture = config["datasets"][wildcards.dataset]["mixture"]
     return canonical({name: config["sets"][name]["template"] for name in mixture})
+
+
+def dataset_system(wildcards):
+    return config["datasets"][wildcards.dataset]["system"]
+
+
+def system_arguments(wildcards, input):
+    """The system text of the rows, or the file that it was fetched into."""
+    if input.system:
+        return ["--system-file", *input.system]
+    return ["--system", dataset_system(wildcards)]
 
 
 def student_tokenizer(wildcards):
@@ -41,6 +52,7 @@ rule build_dataset:
         verdicts=dataset_inputs(VERDICTS),
         rewrites=dataset_inputs(REWRITES),
         benchmarks=benchmark_problems,
+        system=lambda wildcards: text_files(dataset_system(wildcards)),
     output:
         train=DATASET.format(dataset="{dataset}", file="train.jsonl"),
         rejected=DATASET.format(dataset="{dataset}", file="rejected.jsonl"),
@@ -56,7 +68,7 @@ rule build_dataset:
     params:
         templates=templates,
         mixture=setting("datasets/{dataset}/mixture"),
-        system=lookup("datasets/{dataset}/system", within=config),
+        system=system_arguments,
         curation=setting("datasets/{dataset}/curation"),
         code=code("build_dataset"),
         software=software("rapidfuzz", "datasketch"),
@@ -65,7 +77,7 @@ rule build_dataset:
         " --problems {input.problems} --traces {input.traces}"
         " --verdicts {input.verdicts} --rewrites {input.rewrites}"
         " --benchmarks {input.benchmarks} --templates {params.templates:q}"
-        " --mixture {params.mixture:q} --system {params.system:q}"
+        " --mixture {params.mixture:q} {params.system:q}"
         " --curation {params.curation:q} --software {params.software}"
         " --train {output.train} --rejected {output.rejected}"
         " --report {output.report} --card {output.card} 2> {log}"

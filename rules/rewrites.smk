@@ -59,7 +59,9 @@ rule rewrite_traces:
     threads: 8
     resources:
         mem_mb=32000,
-        gpu=8,
+        gpu=lambda wildcards: (
+            gpus(rewriter_model(wildcards)) if rewriter(wildcards) else 0
+        ),
     params:
         judge=setting("sets/{set}/judge"),
         rewriter=lambda wildcards: canonical(rewriter(wildcards)),

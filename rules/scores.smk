@@ -26,11 +26,11 @@ def protocol(wildcards):
         {
             "weights": config["weights"].get(model["weights"], model["weights"]),
             "engine": model["engine"],
-            "system": model["system"],
+            "system": config["texts"].get(text_of(model["system"]), model["system"]),
             "few_shot": model["few_shot"],
             "sets": {
                 name: {
-                    "template": config["sets"][name]["template"],
+                    "template": effective_template(wildcards.model, name),
                     "shots": config["sets"][name]["shots"] if model["few_shot"] else [],
                     "sampling": effective_sampling(wildcards.model, name),
                     "judge": config["sets"][name]["judge"],

@@ -6,6 +6,7 @@ rule sample_traces:
     input:
         problems=PROBLEMS,
         weights=lambda wildcards: model_weights(wildcards.model)[0],
+        system=system_files,
     output:
         traces=TRACES,
         engine=CONTRACTS,
@@ -13,14 +14,17 @@ rule sample_traces:
         "logs/sample_traces/{model}/{set}/{shard}.log",
     benchmark:
         "logs/sample_traces/{model}/{set}/{shard}.tsv"
+    wildcard_constraints:
+        model=one_of(set(RECIPE.models) - set(IMPORTED)),
     threads: 8
     resources:
         mem_mb=32000,
-        gpu=8,
+        gpu=lambda wildcards: gpus(wildcards.model),
     params:
         engine=setting("models/{model}/engine"),
         weights=lambda wildcards: model_weights(wildcards.model)[1],
         prompt=prompt,
+        system=lambda wildcards, input: [f"--system={file}" for file in input.system],
         few_shot=few_shot,
         sampling=sampling,
         code=code("sample_traces", ENGINE),
@@ -29,7 +33,8 @@ rule sample_traces:
         "python scripts/sample_traces.py --problems {input.problems}"
         " --model-name {wildcards.model} --engine {params.engine:q}"
         " {params.weights:q}"
-        " --prompt {params.prompt:q} {params.few_shot} --sampling {params.sampling:q}"
+        " --prompt {params.prompt:q} {params.system} {params.few_shot}"
+        " --sampling {params.sampling:q}"
         " --journals journals/{wildcards.model}"
         " --journal journals/{wildcards.model}/{wildcards.set}/{wildcards.shard}.jsonl"
         " --software {params.software}"

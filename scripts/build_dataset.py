@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from retrace import environment
 from retrace.curation import Settings, build, card
+from retrace.prompts import Template
 from retrace.rows import (
     Problem,
     Rewrite,
@@ -24,8 +25,10 @@ from retrace.rows import (
     write_lines,
     write_rows,
 )
+from retrace.texts import read_text
 
 R = TypeVar("R", bound=BaseModel)
+TEMPLATES: TypeAdapter[dict[str, Template]] = TypeAdapter(dict[str, Template])
 log = logging.getLogger("build_dataset")
 
 
@@ -35,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
     )
     environment.require(args.software)
-    recipe = build.Recipe(args.templates, args.mixture, args.system, args.curation)
+    system = read_text(args.system_file) if args.system_file else args.system
+    recipe = build.Recipe(args.templates, args.mixture, system, args.curation)
     dataset = build.build(
         recipe,
         _rows(args.problems, Problem),
@@ -73,9 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     for kind in ("problems", "traces", "verdicts", "rewrites"):
         add(f"--{kind}", type=Path, nargs="+", required=True)
     add("--benchmarks", type=Path, nargs="*", default=[], help="problems to keep out")
-    add("--templates", type=json.loads, required=True, help="user turn of each set")
+    add("--templates", type=TEMPLATES.validate_json, required=True, help="of each set")
     add("--mixture", type=json.loads, required=True, help="rows wanted of each set")
-    add("--system", required=True, help="system text of every row")
+    add("--system", default="", help="system text of every row")
+    add("--system-file", type=Path, help="file of fetch_text with it, instead")
     add("--curation", type=Settings.model_validate_json, default=Settings())
     add("--tokenizer", help="directory or hub id; without one, words are counted")
     add("--threads", type=int, default=1, help="processes")

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import sys
 from pathlib import Path
 
 from retrace import environment, problems
-from retrace.problems.base import shard
+from retrace.hub import HubError
+from retrace.problems.base import SourceError, shard
 from retrace.rows import write_rows
 
 
-def main() -> None:
+def main() -> int:
     args = parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("retrace").setLevel(logging.INFO)
     environment.require(args.software)
     source = problems.open_source(json.loads(args.source))
-    write_rows(args.out, shard(source.problems(args.set), args.shards)[args.shard])
+    try:
+        rows = source.problems(args.set)
+        write_rows(args.out, shard(rows, args.shards, args.shard))
+    except (SourceError, HubError) as error:
+        print(f"make_problems: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,4 +41,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

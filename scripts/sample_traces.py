@@ -27,6 +27,7 @@ from retrace.sampling import (
 )
 from retrace.stopping import command, set_time_limit
 from retrace.terms import Terms, terms_of
+from retrace.texts import read_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,10 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.time_limit:
         set_time_limit(options.time_limit)
     problems = list(read_rows(options.problems, Problem))
+    prompt = with_system(options.prompt, options.system)
+    shots = options.few_shot
     requests = [
         Request(asked, options.sampling, sample)
         for problem in problems
-        for asked in [messages(options.prompt, problem.statement, options.few_shot)]
+        for asked in [messages(prompt, problem.statement, shots, problem.reference)]
         for sample in range(options.sampling.n)
     ]
     log = options.engine_log or options.journal.with_suffix(".engine.log")
@@ -64,6 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def with_system(prompt: Prompt, file: Path | None) -> Prompt:
+    """The prompt with the system text of a file, where there is one."""
+    if file is None:
+        return prompt
+    return prompt.model_copy(update={"system": read_text(file)})
+
+
 def traces(
     options: argparse.Namespace,
     problems: Sequence[Problem],
@@ -87,6 +97,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--weights", default="", help="directory, hub id, or an API's model name")
     add("--revision", default="", help="commit of a hub id")
     add("--prompt", type=Prompt.model_validate_json, required=True)
+    add("--system", type=Path, help="file of fetch_text with the system message")
     add("--few-shot", action="store_true")
     add("--sampling", type=Sampling.model_validate_json, required=True)
     add("--key-on", nargs="*", default=[], help="contract fields that key an answer")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from retrace import prompts
 from retrace.curation import candidates as stage
 from retrace.curation import deduplicate, mix, search, select
 from retrace.curation.candidates import Candidate
@@ -35,7 +36,7 @@ class Recipe:
     the system text and the settings.
     """
 
-    templates: Mapping[str, str]
+    templates: Mapping[str, prompts.Template]
     mixture: Mapping[str, int]
     system: str
     settings: Settings
@@ -87,7 +88,7 @@ def build(
 
     funnel = Funnel()
     if settings.verify:
-        rows = funnel.drop("verify", rows, stage.unverified(rows))
+        rows = funnel.drop("verify", rows, stage.unverified(rows, settings.unchecked))
     rows = funnel.drop("structure", rows, stage.malformed(rows, settings))
     suitable = select.unsuitable(rows, settings.selection, length)
     rows = funnel.drop("suitable", rows, suitable)
@@ -164,7 +165,8 @@ def _training_rows(
 
 
 def _user(recipe: Recipe, problem: Problem) -> str:
-    return recipe.templates[problem.set].replace("{statement}", problem.statement)
+    template = recipe.templates[problem.set]
+    return prompts.fill(template, problem.statement, problem.reference)
 
 
 def _noting(traces: Iterable[Trace], models: set[str]) -> Iterator[Trace]:

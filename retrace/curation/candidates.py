@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -106,10 +106,15 @@ def pass_rates(verdicts: Iterable[Verdict]) -> dict[str, float]:
     return {key: round(right[key] / judged[key], 6) for key in judged}
 
 
-def unverified(candidates: Iterable[Candidate]) -> Iterator[tuple[str, Fault]]:
-    """Candidates that are not right, as teacher's trace or as rewrite."""
+def unverified(
+    candidates: Iterable[Candidate], unchecked: Collection[str] = ()
+) -> Iterator[tuple[str, Fault]]:
+    """Candidates that are not right, as teacher's trace or as rewrite.
+
+    Of the sets in `unchecked`, those that nothing could check stay.
+    """
     for one in candidates:
-        if not one.ok:
+        if not one.ok and not _taken_unchecked(one.set, one.verdict, unchecked):
             verdict = one.rewritten or one.verdict
             prefix = "rewrite_" if one.rewritten and one.verdict.ok else ""
             yield one.trace_id, Fault(prefix + verdict.reason.value, verdict.detail)
@@ -138,10 +143,15 @@ def _division(
     """The sections; empty for a trace that cannot be used, so its text is let go."""
     if rewrite is not None:
         return rewriting.Division(rewrite.thought, rewrite.solution)
-    whole = not settings.verify and trace.finish_reason == "stop"
-    if not verdict.ok and not whole:
+    whole = trace.finish_reason == "stop"
+    trusted = _taken_unchecked(problem.set, verdict, settings.unchecked)
+    if not verdict.ok and not (whole and (trusted or not settings.verify)):
         return rewriting.Division("", "")
     return rewriting.divide(problem, trace)
+
+
+def _taken_unchecked(set_name: str, verdict: Verdict, sets: Collection[str]) -> bool:
+    return verdict.reason is Reason.UNCHECKED and set_name in sets
 
 
 def _get(rows: Mapping[str, R], key: str, trace: Trace, kind: str) -> R:

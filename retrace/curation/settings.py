@@ -141,6 +141,11 @@ class Settings(Section):
         description="use the rewrites; otherwise traces are divided by the rule",
     )
     verify: bool = Field(default=True, description="keep only rows judged correct")
+    unchecked: list[str] = Field(
+        default_factory=list,
+        description="sets whose rows are kept although nothing could check them: those"
+        " that bring traces of their own and no reference",
+    )
     selection: Selection = Field(default_factory=Selection)
     deduplication: Deduplication = Field(default_factory=Deduplication)
     decontamination: Decontamination = Field(default_factory=Decontamination)

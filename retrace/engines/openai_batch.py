@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SOFTWARE = direct.SOFTWARE
+# Packages whose version can change what this module gives.
+SOFTWARE = ("openai",)
 MARK = "retrace"
 OVER = ("completed", "failed", "expired", "cancelled")
 FULL = "token_limit_exceeded"

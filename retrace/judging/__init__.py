@@ -16,7 +16,7 @@ from retrace.judging.base import Judge, Judgement
 from retrace.rows import Problem, Reason, Trace, Verdict
 from retrace.sections import boxes, parse
 
-KINDS = ("math", "exact", "choice", "quantity", "puzzle", "code", "llm")
+KINDS = ("math", "exact", "choice", "quantity", "puzzle", "code", "structure", "llm")
 
 
 def open_judge(config: Mapping[str, Any], workers: int = 1) -> Judge[Any]:

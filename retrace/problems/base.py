@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -9,6 +11,10 @@ from collections.abc import Iterable, Iterator
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrace.rows import Domain, Problem, content_id, shard_of
+
+
+class SourceError(ValueError):
+    """A source that does not give what the recipe says: what was found and expected."""
 
 
 class Source(BaseModel, ABC):
@@ -33,15 +39,25 @@ class Source(BaseModel, ABC):
         """Whether the problems are so cheap that a plan may go through all of them."""
         return True
 
+    def identity(self) -> str:
+        """What a plan knows of problems that it does not go through."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
-def shard(problems: Iterable[Problem], shards: int) -> list[list[Problem]]:
-    """Distribute problems by their id; repeated problems are kept once."""
-    rows: list[dict[str, Problem]] = [{} for _ in range(shards)]
+
+def shard(problems: Iterable[Problem], shards: int, number: int) -> Iterator[Problem]:
+    """The problems of one shard, by their id; repeated problems are kept once.
+
+    Every problem is drawn from the source, whichever shard it belongs to, so a source
+    that checks itself at its end is checked; only the ids of the shard are held.
+    """
+    seen: set[bytes] = set()
     for problem in problems:
-        rows[shard_of(problem.problem_id, shards)].setdefault(
-            problem.problem_id, problem
-        )
-    return [list(shard.values()) for shard in rows]
+        if shard_of(problem.problem_id, shards) != number:
+            continue
+        key = bytes.fromhex(problem.problem_id)
+        if key not in seen:
+            seen.add(key)
+            yield problem
 
 
 def shard_digests(problems: Iterable[Problem], shards: int) -> list[str]:
@@ -51,3 +67,10 @@ def shard_digests(problems: Iterable[Problem], shards: int) -> list[str]:
         row = content_id(problem.model_dump(mode="json"))
         ids[shard_of(problem.problem_id, shards)].append(row)
     return [content_id(ids[number]) for number in range(shards)]
+
+
+def writable(text: str) -> str:
+    """The text without halves of surrogate pairs, which no UTF-8 file can hold."""
+    if text.isascii() or re.search("[\ud800-\udfff]", text) is None:
+        return text
+    return text.encode("utf-8", "replace").decode("utf-8")
