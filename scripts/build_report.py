@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from retrace import environment
+from retrace.report.exports import export
 from retrace.report.inputs import Inputs, Timing
 from retrace.report.page import build
 from retrace.rows import write_lines
@@ -49,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     page = build(inputs)
     write_lines(args.out, [page])
+    if args.figures_out is not None:
+        for name, svg in export(inputs).items():
+            write_lines(args.figures_out / f"{name}.svg", [svg])
     log.info("%s: %.1f MB", args.out, len(page.encode()) / 1e6)
     return 0
 
@@ -81,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         "--max-rows", type=int, default=1500, help="rows to read (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--figures-out", type=Path, help="folder for the figures as SVG files"
+    )
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser
 

@@ -155,6 +155,59 @@ def lengths(tokens: Mapping[str, Mapping[bool, Sequence[int]]]) -> Drawing | Non
     )
 
 
+def scores(found: Sequence[Mapping[str, Any]]) -> Drawing | None:
+    """Accuracy and interval of every score, with the published numbers."""
+    shown = [score for score in found if score["accuracy"] is not None]
+    if not shown:
+        return None
+    with _figure(0.9 + 0.3 * len(shown)) as (figure, axes):
+        for place, score in enumerate(reversed(shown)):
+            axes.plot(
+                [score["low"], score["high"]],
+                [place, place],
+                color=SERIES[0],
+                linewidth=5,
+                alpha=0.4,
+                solid_capstyle="round",
+            )
+            axes.plot(score["accuracy"], place, "o", color=SERIES[0], markersize=6)
+            for entry in score["published"]:
+                axes.plot(
+                    entry["score"],
+                    place,
+                    "D",
+                    color=INK,
+                    markersize=5,
+                    fillstyle="none",
+                )
+        names = [f"{score['benchmark']}, {score['model']}" for score in shown]
+        axes.set_yticks(range(len(shown)), names[::-1])
+        axes.grid(True, axis="x")
+        axes.grid(False, axis="y")
+        axes.set_xlabel("accuracy in percent")
+        axes.set_xlim(-2, 102)
+        svg = _finish(figure, axes, "scores", 1)
+    return Drawing(
+        "scores",
+        "Scores",
+        "A dot is the accuracy, its bar the 95 % interval, a diamond a published one.",
+        svg,
+        ("score", "accuracy", "low", "high"),
+        [
+            (name, *(f"{score[key]:.1f}" for key in ("accuracy", "low", "high")))
+            for name, score in zip(names, shown, strict=True)
+        ],
+    )
+
+
+def nothing(name: str) -> str:
+    """A figure that says that there is nothing to draw."""
+    with _figure(1.0) as (figure, axes):
+        axes.text(0.5, 0.5, "no data", ha="center", va="center", color=MUTED)
+        axes.set_axis_off()
+        return _finish(figure, axes, name, 1)
+
+
 def _boxes(
     axes: Any, groups: Sequence[Sequence[int]], colour: str, offset: float
 ) -> None:

@@ -55,7 +55,7 @@ def build(inputs: Inputs) -> str:
         ablation=ablation.table(inputs),
         funnel=summary.funnel(counted, inputs),
         reasons=reason_rows(inputs, counted),
-        pass_drawing=_pass_rates(inputs, counted),
+        pass_drawing=pass_rates(inputs, counted),
         length_drawing=figures.lengths(summary.lengths(counted)),
         training_drawings=figures.training(inputs.metrics),
         curations=curation.tables(inputs),
@@ -202,6 +202,22 @@ def reason_rows(inputs: Inputs, counted: summary.Summary) -> list[Json]:
         ]
         result.append({"model": model, "set": set_name, "total": total, "parts": parts})
     return result
+
+
+def pass_rates(inputs: Inputs, counted: summary.Summary) -> figures.Drawing | None:
+    """Of what teachers were asked more than once, or else any model; six at most."""
+    teachers = {d["teacher"] for d in inputs.section("datasets").values()}
+    rates = {
+        key: values
+        for key, values in summary.pass_rates(counted).items()
+        if any(0 < value < 1 for value in values)
+    }
+    taught = {key: values for key, values in rates.items() if key[0] in teachers}
+    shown = {
+        f"{model}, {set_name}": values
+        for (model, set_name), values in (taught or rates).items()
+    }
+    return figures.pass_rates(dict(list(shown.items())[:6]))
 
 
 def paid(inputs: Inputs) -> list[Json]:
@@ -388,22 +404,6 @@ def _gains(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
 
 def _reason_order(entry: tuple[str, int]) -> tuple[bool, int, str]:
     return entry[0] != "correct", -entry[1], entry[0]
-
-
-def _pass_rates(inputs: Inputs, counted: summary.Summary) -> figures.Drawing | None:
-    """Of what teachers were asked more than once, or else any model; six at most."""
-    teachers = {d["teacher"] for d in inputs.section("datasets").values()}
-    rates = {
-        key: values
-        for key, values in summary.pass_rates(counted).items()
-        if any(0 < value < 1 for value in values)
-    }
-    taught = {key: values for key, values in rates.items() if key[0] in teachers}
-    shown = {
-        f"{model}, {set_name}": values
-        for (model, set_name), values in (taught or rates).items()
-    }
-    return figures.pass_rates(dict(list(shown.items())[:6]))
 
 
 def _brief(manifest: Mapping[str, Any]) -> Json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,6 +79,20 @@ def published(entry: Mapping[str, Any]) -> str:
 def markdown(scores: Sequence[Mapping[str, Any]]) -> str:
     lines = [_line(COLUMNS), _line(("---",) * len(COLUMNS))]
     return "\n".join(lines + [_line(cells(score)) for score in scores])
+
+
+def plot_lines(score: Mapping[str, Any]) -> list[str]:
+    """The score and its categories as lines of CSV, for `dvc plots`."""
+    parts = [("all", "all", score)]
+    for category, values in score["categories"].items():
+        parts += [(category, value, part) for value, part in values.items()]
+    keys = ("problems", "accuracy", "low", "high")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("category", "value", *keys))
+    for category, value, part in parts:
+        writer.writerow((category, value, *(part[key] for key in keys)))
+    return buffer.getvalue().splitlines()
 
 
 def records(scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

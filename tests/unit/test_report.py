@@ -7,10 +7,11 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from retrace.report import browser, costs, curation
+from retrace.report import browser, costs, curation, exports
 from retrace.report.inputs import Inputs, Timing
 from retrace.report.text import excerpt, script_json, visible
 from retrace.rows import RejectedRow, read_rows, write_rows
@@ -242,3 +243,27 @@ def test_snakemakes_timings_are_read(tmp_path: Path) -> None:
     assert build_report._timings(path) == [
         Timing("sample_traces", ("teacher", "sums", "0000"), 12.5, None)
     ]
+
+
+def test_figures_are_files_of_their_own(tmp_path: Path) -> None:
+    arguments = synthetic.write_recipe(tmp_path, synthetic.Size(8, 2, 30))
+    out = [
+        "--out",
+        str(tmp_path / "r.html"),
+        "--figures-out",
+        str(tmp_path / "figures"),
+    ]
+    build_report.main([*arguments, *out])
+    found = sorted((tmp_path / "figures").iterdir())
+    assert [file.stem for file in found] == sorted(exports.NAMES)
+    for file in found:
+        text = file.read_text("utf-8")
+        assert ElementTree.fromstring(text).tag.endswith("svg")
+        assert "var(" not in text
+        assert "no data" not in text
+
+
+def test_figures_of_nothing_say_so(tmp_path: Path) -> None:
+    drawn = exports.export(Inputs(recipe="empty", description="", config={}))
+    assert set(drawn) == set(exports.NAMES)
+    assert all("no data" in svg for svg in drawn.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,41 @@ def _args(command: Any, name: str, path: Path, **more: Any) -> Any:
     command.add_parser(parser.add_subparsers())
     options = [f"--{key}" for key, value in more.items() if value]
     return parser.parse_args([name, *options, str(path)])
+
+
+def test_lines_for_plots() -> None:
+    result = scored([["correct"], ["wrong_answer"], ["correct"], ["correct"]])
+    lines = table.plot_lines(result)
+    assert lines[0] == "category,value,problems,accuracy,low,high"
+    assert [line.split(",")[:4] for line in lines[1:]] == [
+        ["all", "all", "4", "75.0"],
+        ["level", "0", "2", "100.0"],
+        ["level", "1", "2", "50.0"],
+    ]
+
+
+@pytest.mark.slow
+def test_dvc_compares_scores(tmp_path: Path) -> None:
+    """`dvc metrics diff` reads a score as it is, and names the key that changed."""
+    path = write_score(tmp_path, [["correct"], ["wrong_answer"]], 50)
+    name = path.relative_to(tmp_path).as_posix()
+    (tmp_path / "dvc.yaml").write_text(f"metrics:\n  - {name}\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    dvc = [sys.executable, "-m", "dvc"]
+    for command in (
+        [*git, "init", "-q"],
+        [*dvc, "init", "-q"],
+        [*git, "add", "-A"],
+        [*git, "commit", "-qm", "one"],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    write_score(tmp_path, [["correct"], ["correct"]], 50)
+    diff = subprocess.run(
+        [*dvc, "metrics", "diff", "--json"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    changed = json.loads(diff.stdout)[name]
+    assert changed["accuracy"] == {"old": 50.0, "new": 100.0, "diff": 50.0}
+    assert "published" not in changed

@@ -1,0 +1,48 @@
+"""Figures as files of their own, for Snakemake's report and for `dvc plots`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from retrace.report import figures, page, summary
+from retrace.report.inputs import Inputs
+
+# The light colours of the page's style sheet.
+COLOURS = {
+    "ink": "#16191f",
+    "muted": "#565d69",
+    "line": "#dfe2e7",
+    "series-1": "#2764c4",
+    "series-2": "#1c8a5c",
+    "series-3": "#cc5a2b",
+    "series-4": "#7d54c6",
+    "series-5": "#147f8f",
+    "series-6": "#b23a76",
+}
+NAMES = ("scores", "pass-rates", "lengths", "loss", "learning_rate")
+
+
+def export(inputs: Inputs) -> Mapping[str, str]:
+    """An SVG for each of NAMES, always all of them: a rule names its outputs ahead."""
+    counted = summary.summarise(inputs)
+    drawn = [
+        figures.scores([s for g in page.score_groups(inputs) for s in g.scores]),
+        page.pass_rates(inputs, counted),
+        figures.lengths(summary.lengths(counted)),
+        *figures.training(inputs.metrics),
+    ]
+    found = {drawing.name: drawing.svg for drawing in drawn if drawing is not None}
+    return {
+        name: standalone(found.get(name) or figures.nothing(name)) for name in NAMES
+    }
+
+
+def standalone(svg: str) -> str:
+    """A figure of the page as a file: its own colours, font, size and background."""
+    for name, colour in COLOURS.items():
+        svg = svg.replace(f"var(--{name})", colour)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    size = f'width="{box[1]}" height="{box[2]}" ' if box else ""
+    style = 'style="background: #ffffff; font-family: sans-serif"'
+    return svg.replace("<svg ", f"<svg {size}{style} ", 1)
