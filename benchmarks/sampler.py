@@ -3,10 +3,13 @@
     python benchmarks/sampler.py [--requests 10000] [--in-flight 1000] [--json]
 
 Runs both in turn, each in a process of its own, against one loopback server that
-answers at once, and prints requests per second, peak memory and the longest time for
-which the event loop was blocked. With `--limiter SECONDS` it measures instead how much
-of a configured rate is used, and whether it is ever passed; with `--vllm WEIGHTS`,
-tokens per second of a real vLLM server under both clients in turn.
+answers at once, and prints requests per second, processor time, peak memory and the
+longest time for which the event loop was blocked. On a busy machine compare the
+processor times: both clients are bound by them.
+
+With `--limiter SECONDS` it measures instead how much of a configured rate is used, and
+whether it is ever passed; with `--vllm WEIGHTS`, tokens per second of a real vLLM
+server under both clients in turn.
 """
 
 from __future__ import annotations
@@ -297,14 +300,15 @@ def result(
     seconds: float,
     blocked: tuple[float, float],
 ) -> dict[str, Any]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    used = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "what": what,
         "requests": options.requests,
         "in_flight": options.in_flight,
         "seconds": round(seconds, 2),
         "per_s": round(options.requests / seconds, 1),
-        "peak_mb": round(peak),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 2),
+        "peak_mb": round(used.ru_maxrss / 1024),
         "blocked_ms": round(blocked[0] * 1000),
         "blocked_cpu_ms": round(blocked[1] * 1000),
     }
