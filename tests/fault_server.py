@@ -275,7 +275,7 @@ class FaultServer:
                 *("--plan", json.dumps(self._plan)),
             ]
         )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while not port_file.exists():
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError("the fault server did not start")

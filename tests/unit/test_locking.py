@@ -25,17 +25,17 @@ def _no_kernel_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quick(path: Path) -> Lock:
-    return Lock(path, renew=0.1, expire=0.6)
+    return Lock(path, renew=0.2, expire=2.0)
 
 
 def test_a_lease_has_one_holder_and_is_renewed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = quick(path)
-    lock.acquire(wait=5)
+    lock.acquire(wait=30)
     assert is_held(path)
     # Longer than the lease lasts without renewal.
     with pytest.raises(LockedError, match=f"process {os.getpid()}"):
-        quick(path).acquire(wait=1.0)
+        quick(path).acquire(wait=2.5)
     lock.release()
     assert not is_held(path)
     again = quick(path)
@@ -49,7 +49,7 @@ def test_a_lease_of_a_dead_process_here_is_free_at_once(tmp_path: Path) -> None:
     path.write_text(json.dumps(dead))
     assert not is_held(path)
     lock = Lock(path, renew=0.1, expire=1000)
-    lock.acquire(wait=5)
+    lock.acquire(wait=30)
     lock.release()
 
 
@@ -62,5 +62,5 @@ def test_a_lease_of_another_machine_is_free_when_nobody_renews_it(
     with pytest.raises(LockedError, match="process 1 on elsewhere"):
         quick(path).acquire(wait=0.2)
     lock = quick(path)
-    lock.acquire(wait=5)
+    lock.acquire(wait=30)
     lock.release()
