@@ -55,6 +55,10 @@ def canonical(token: str, fold: bool) -> str:
         return _number(token)
     if token in _RELATIONS:
         return _RELATIONS[token]
+    if "'" in token or "’" in token:
+        return re.sub("['’]", "", token).lower()
+    if token in _BARE:
+        return ""
     if token.isalpha():
         if fold and _is_variable(token):
             return VARIABLE
@@ -98,8 +102,8 @@ _FOLDED = _Table(fold=True)
 
 _TOKEN = re.compile(
     r"""
-      [a-zA-Z]+ (?![^\W\d_])
-    | \d+ (?: (?: , | \{,\} | \\,\\! | ,\\! | \\, | \\! ) \d{3} (?!\d) )* (?: \.\d+ )?
+      [a-zA-Z]+ (?![^\W\d_]) (?: ['’][a-zA-Z]+ )*
+    | \d+ (?: (?: , | \{,?\} | \\,\\! | ,\\! | \\, | \\! ) \d{3} (?!\d) )* (?: \.\d+ )?
     | \\(?:begin|end)\s*\{[a-zA-Z*]+\}
     | \\[a-zA-Z]+
     | [^\W\d_]+
@@ -132,6 +136,12 @@ _TYPESETTING_NAMES = """
     lbrace rbrace lbrack rbrack langle rangle circ degree
     """
 _TYPESETTING = frozenset(_TYPESETTING_NAMES.split())
+_BARE_NAMES = """
+    frac dfrac tfrac cfrac mathbf mathrm mathbb cdot overline boxed textbf operatorname
+    displaystyle qquad ldots cdots pmatrix bmatrix vmatrix
+    """
+_BARE = frozenset(_BARE_NAMES.split())
+"""Commands that lost their backslash, as far as they are no English words."""
 _RENAMED = {
     "leq": "<", "le": "<", "leqslant": "<", "lt": "<", "geq": ">", "ge": ">",
     "geqslant": ">", "gt": ">", "neq": "ne", "binom": "choose", "dbinom": "choose",
@@ -171,7 +181,7 @@ def _command(token: str, fold: bool) -> str:
 def _is_shouted(start: str) -> bool:
     """Whether a text is all in capitals, which then name no points."""
     capitals = sum(map(str.isupper, start))
-    return capitals > 20 and capitals > 4 * sum(map(str.islower, start))
+    return capitals > 8 and capitals > 4 * sum(map(str.islower, start))
 
 
 def _number(token: str) -> str:

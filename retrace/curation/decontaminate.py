@@ -3,7 +3,8 @@ r"""Benchmark problems in training data: several methods, every hit with evidenc
 Texts are compared as words (see `retrace.words`), so LaTeX, white space, punctuation,
 the format of digits, case and the names of variables make no difference.
 
-    exact       the statement is the benchmark problem
+    exact       the statement is the benchmark problem, by its words or by its letters
+                and digits alone
     pieces      it has most of the problem's pieces (runs of 8 words) that are not
                 boilerplate, and most of its numbers
     contained   a problem too short to have pieces stands in the text as it is
@@ -22,6 +23,7 @@ their words as in the drawings that some of them come with.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +51,10 @@ MIN_PIECES = 4
 MIN_WORDS_INSIDE = 6
 MIN_PLAIN_INSIDE = 3
 """What a short problem must have to be looked for inside longer texts."""
+MIN_LETTERS = 40
+"""Letters and digits of a problem that is known by these alone, without any sign."""
+MIN_WORDS_DRAWN = 16
+"""What a problem with a drawing must have to be known by its words alone."""
 SAME_NUMBERS = 0.8
 """Least share of numbers that a problem and a text with its pieces have in common."""
 SAME_DRAWING = 0.7
@@ -75,9 +81,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A distinct benchmark problem, under all its names."""
+    """A distinct way to write a benchmark problem, under all its names."""
 
     names: tuple[tuple[str, str], ...]
+    text: str
     words: Hashes
     numbers: Counter[int]
     sequence: tuple[int, ...]
@@ -100,14 +107,18 @@ class Index:
     ) -> None:
         self.settings = settings
         self._items = _distinct(benchmarks)
-        self._places = {
-            problem_id: place
-            for place, item in enumerate(self._items)
-            for _, problem_id in item.names
-        }
         self._cluster = self._clusters()
+        self._places: dict[str, int] = {}
+        for place, item in enumerate(self._items):
+            for _, problem_id in item.names:
+                self._places.setdefault(problem_id, place)
         self._whole = {
             _key(item.words): place for place, item in enumerate(self._items)
+        }
+        self._bare = {
+            _letters(item.text): place
+            for place, item in enumerate(self._items)
+            if len(_letters(item.text)) >= MIN_LETTERS
         }
         encoded = [encode(text) for text in training]
         own = self._own_pieces(encoded)
@@ -122,7 +133,7 @@ class Index:
         self._rare = self._rare_words(encoded)
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len({item.names for item in self._items})
 
     def is_short(self, problem_id: str) -> bool:
         """Whether a benchmark problem has too few pieces and is looked for whole."""
@@ -137,8 +148,8 @@ class Index:
         found = encode(text)
         hits: dict[int, tuple[str, float, int, int]] = {}
         drawn = _drawn(text)
-        whole = self._whole.get(_key(found))
-        if whole is not None and len(found):
+        whole = self._whole.get(_key(found), self._bare.get(_letters(text), -1))
+        if whole >= 0 and len(found):
             hits[whole] = ("exact", 1.0, 0, len(found))
         for place, share, start, end in self._by_pieces(found, inside=False):
             hits.setdefault(place, ("pieces", share, start, end))
@@ -147,8 +158,7 @@ class Index:
         for place, method, share in self._restated(found):
             hits.setdefault(place, (method, share, 0, len(found)))
         for place in list(hits):
-            item = self._items[place]
-            if item.numbers.total() < 2 and not _same_drawing(item.drawing, drawn):
+            if not self._may_be(self._items[place], hits[place][0], drawn):
                 del hits[place]
         return self._hits(hits, text, "statement", but)
 
@@ -189,8 +199,9 @@ class Index:
         """Short items that stand in a text word by word."""
         for place, start in _occurrences(found, self._short, self._items):
             length = len(self._items[place].words)
-            if _is_telling(self._items[place]) or (
-                not inside and 2 * length >= len(found)
+            item = self._items[place]
+            if _is_telling(item) or (
+                not inside and (item.sequence or 2 * length >= len(found))
             ):
                 yield place, start, start + length
 
@@ -211,6 +222,12 @@ class Index:
             if share >= self.settings.paraphrase and len(common & self._rare) >= 2:
                 yield place, "paraphrase", round(share, 4)
 
+    def _may_be(self, item: _Item, method: str, drawn: Counter[int]) -> bool:
+        """Whether a drawing speaks against a hit that little else speaks for."""
+        certain = method == "exact" and len(item.words) >= MIN_WORDS_DRAWN
+        own = item.numbers.total() >= 2
+        return certain or own or _same_drawing(item.drawing, drawn)
+
     def _hits(
         self,
         found: dict[int, tuple[str, float, int, int]],
@@ -222,17 +239,15 @@ class Index:
             return []
         spelled = words(text, fold=True)
         passed = self._cluster[self._places[but]] if but else -1
-        hits = []
+        hits: dict[tuple[str, str], Hit] = {}
         for place, (method, share, start, end) in found.items():
-            names = self._items[place].names
             if self._cluster[place] == passed:
                 continue
             matched = " ".join(spelled[start : min(end, start + 60)])
-            hits += [
-                Hit(set_, problem_id, method, where, round(share, 4), matched)
-                for set_, problem_id in names
-            ]
-        return sorted(hits, key=lambda hit: (hit.set, hit.problem_id))
+            for name in self._items[place].names:
+                hit = Hit(*name, method, where, round(share, 4), matched)
+                hits.setdefault(name, hit)
+        return [hit for _, hit in sorted(hits.items())]
 
     # --- Preparation ------------------------------------------------------------------
 
@@ -258,7 +273,11 @@ class Index:
         """The first item of the cluster of each item."""
         by_key = {f"{place:09d}": item.words for place, item in enumerate(self._items)}
         firsts = near_duplicates(by_key, Deduplication())
-        return [int(firsts[key]) for key in by_key]
+        by_name: dict[tuple[tuple[str, str], ...], int] = {}
+        return [
+            by_name.setdefault(item.names, int(firsts[key]))
+            for key, item in zip(by_key, self._items, strict=True)
+        ]
 
     def _short_items(self, training: Sequence[Hashes]) -> _Postings:
         """The first words of each short item, without those that are common phrases."""
@@ -338,11 +357,13 @@ def _distinct(benchmarks: Iterable[Problem]) -> list[_Item]:
     names: dict[bytes, set[tuple[str, str]]] = defaultdict(set)
     texts: dict[bytes, str] = {}
     for problem in benchmarks:
-        found = encode(problem.statement)
-        if len(found):
-            key = _key(found)
-            names[key].add((problem.set, problem.problem_id))
-            texts[key] = min(problem.statement, texts.get(key, problem.statement))
+        # Without capitals, the points of a figure are words like others.
+        for text in (problem.statement, problem.statement.lower()):
+            found = encode(text)
+            if len(found):
+                key = _key(found)
+                names[key].add((problem.set, problem.problem_id))
+                texts[key] = min(text, texts.get(key, text))
     return [_item(names[key], texts[key]) for key in sorted(texts)]
 
 
@@ -350,6 +371,7 @@ def _item(names: set[tuple[str, str]], text: str) -> _Item:
     found = encode(text)
     return _Item(
         names=tuple(sorted(names)),
+        text=text,
         words=found,
         numbers=numbers(found),
         sequence=tuple(found[(found & NUMBER) != 0].tolist()),
@@ -360,6 +382,11 @@ def _item(names: set[tuple[str, str]], text: str) -> _Item:
 
 def _key(found: Hashes) -> bytes:
     return hashlib.sha256(found.tobytes()).digest()
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone: what is left of a text by any loss of punctuation."""
+    return re.sub(r"[\W_]+", "", text.lower())
 
 
 def _telling_pieces(found: Hashes, size: int) -> Hashes:

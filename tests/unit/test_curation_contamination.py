@@ -25,6 +25,10 @@ RATIO = (
     r" numbers. A gardener fences it with 96 metres of rope and keeps 12 metres for the"
     r" gate that opens to the west. Find $m+n$."
 )
+KITE = (
+    "In kite $ABCD$ a circle meets the side $AB$ at a third of its length, which is 14"
+    " units. How far is the centre from $C$?"
+)
 SHORT = r"Compute the greatest prime divisor of $9{,}991$."
 TINY = r"Compute $8!$."
 SHOUTED = re.sub(r"\\[A-Z]+", lambda m: m.group().lower(), TANK.upper())
@@ -36,7 +40,7 @@ PLAIN = (
 )
 BENCHMARK = [
     Problem.make("exam", Domain.MATH, text, Answer(answer="1"))
-    for text in (TANK, RATIO, SHORT, TINY)
+    for text in (TANK, RATIO, SHORT, TINY, KITE)
 ]
 CLEAN = [word_problem(number).statement for number in range(40)]
 
@@ -61,6 +65,11 @@ def found(index: Index, text: str) -> list[tuple[str, str]]:
         (TANK.replace("another", "a further").replace("that", "which"), TANK, "pieces"),
         (SHORT, SHORT, "exact"),
         ("Please: compute the greatest prime divisor of 9991", SHORT, "contained"),
+        (SHORT + " Reason step by step and box the answer at the end.", SHORT,
+         "contained"),
+        (KITE.lower(), KITE, "exact"),
+        (KITE.replace("ABCD", "PQRS"), KITE, "exact"),
+        (re.sub(r"[^A-Za-z0-9 ]", "", TANK), TANK, "exact"),
         (TINY, TINY, "exact"),
     ],
 )  # fmt: skip
