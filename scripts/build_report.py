@@ -26,10 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
     )
     environment.require(args.software)
+    config = json.loads(args.config)
     inputs = Inputs(
         recipe=args.recipe,
         description=args.description,
-        config=json.loads(args.config),
+        config=config,
         scores=read_scores(args.scores) if args.scores else [],
         dataset_reports=_json_by_name(args.dataset_reports),
         manifests=_json_by_name(args.manifests),
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         rewrites=args.rewrites,
         train={path.parent.name: path for path in args.train},
         rejected={path.parent.name: path for path in args.rejected},
-        confidential=frozenset(args.confidential),
+        confidential=frozenset(args.confidential) | _confidential(config),
         commit=args.commit,
         max_rows=args.max_rows,
     )
@@ -90,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser
+
+
+def _confidential(config: dict[str, Any]) -> set[str]:
+    sets = config.get("sets") or {}
+    return {name for name, about in sets.items() if about.get("confidential")}
 
 
 def _json_by_name(paths: list[Path]) -> dict[str, Any]:

@@ -84,8 +84,6 @@ def write_recipe(folder: Path, size: Size, extra: list[str] | None = None) -> li
         "A recipe that was made up to test the report. It shows nothing about models.",
         "--config",
         json.dumps(config(size)),
-        "--confidential",
-        "diamond",
         "--commit",
         "0123456789abcdef",
     ]
@@ -103,7 +101,10 @@ def config(size: Size) -> dict[str, Any]:
             "base-few-shot": {"weights": "small", "engine": engine, "few_shot": True},
             "student": {"weights": "pupil", "engine": engine},
         },
-        "sets": {name: {"shots": []} for name in TRAINING_SETS + BENCHMARKS},
+        "sets": {
+            name: {"shots": [], "confidential": name == "diamond"}
+            for name in TRAINING_SETS + BENCHMARKS
+        },
         "datasets": {
             "mix": {
                 "teacher": "teacher",
@@ -119,7 +120,9 @@ def config(size: Size) -> dict[str, Any]:
         "published": published(),
         "prices": {
             "gpu_hour": 2.99,
-            "published": [{"stage": "training", "dollars": 450, "source": "a blog"}],
+            "published": [
+                {"stage": "train_student", "dollars": 450, "source": "a blog"}
+            ],
         },
     }
 

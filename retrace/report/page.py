@@ -116,15 +116,17 @@ def benchmarks(inputs: Inputs) -> list[str]:
 def compare_all(inputs: Inputs) -> list[Json]:
     """Every pair of models on every benchmark, with p values corrected by Holm.
 
-    Where a benchmark has more than four models, only pairs with a student count.
+    Where a student was scored, only pairs with a student count: they are what the
+    recipe is about, and every further comparison makes each one harder to decide.
     """
     students = set(inputs.students())
     pairs: list[Json] = []
     for order, name in enumerate(benchmarks(inputs)):
         scores = [score for score in _ordered(inputs, name) if score["samples_judged"]]
+        trained = any(score["model"] in students for score in scores)
         for index, second in enumerate(scores):
             for first in scores[:index]:
-                if len(scores) > 4 and second["model"] not in students:
+                if trained and second["model"] not in students:
                     continue
                 pair = comparison.between_models(first, second)
                 pairs.append({"order": order, **pair})

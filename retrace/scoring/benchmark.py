@@ -27,7 +27,9 @@ CATEGORIES = (
     "level",
     "difficulty",
     "platform",
+    "domain",
     "subdomain",
+    "site",
     "family",
     "operation",
 )

@@ -50,7 +50,7 @@ def cells(score: Mapping[str, Any]) -> tuple[str, ...]:
         sample_count(score),
         number(score["accuracy"]),
         interval(score["low"], score["high"]),
-        ", ".join(published(entry) for entry in score["published"]) or "–",
+        ", ".join(number(entry["score"]) for entry in score["published"]) or "–",
         str(score["verdict"]) if score["published"] else "–",
     )
 
@@ -72,6 +72,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def published(entry: Mapping[str, Any]) -> str:
+    """A published number with the version that it is from."""
     version = f" ({entry['version']})" if entry["version"] else ""
     return f"{number(entry['score'])}{version}"
 

@@ -58,6 +58,7 @@ def test_sections_and_numbers(page: str) -> None:
         assert f'<section id="{section}"' in page
     assert "not distinguishable" in page
     assert "18 h 35 min" in page
+    assert '<span title="a blog">$450</span>' in page
     assert "0123456789abcdef" in page
 
 
