@@ -12,11 +12,14 @@ from typing import Any
 
 from retrace.judging import latex, numbers
 from retrace.judging.answers import Comparison
-from retrace.judging.latex import NotMine
+from retrace.judging.latex import NotCovered, NotMine
 from retrace.judging.rounding import Rounding, same
 from retrace.judging.tidy import key, tidy
 from retrace.judging.values import TooLarge
 from retrace.judging.worker import uncharged
+
+UNCOVERED = "uncovered"
+"""What the reader leaves to `math-verify`: well-formed, but not its subject."""
 
 NOT_MINE = "none"
 """What decided where no layer understood one of the sides."""
@@ -69,6 +72,8 @@ def structural(gold: str, answer: str, rounding: Rounding = "written") -> Decisi
                 if Comparison(rounding).equal(latex.read(*one), latex.read(*other)):
                     return Decision(True, "structure")
                 decided = True
+            except NotCovered as error:
+                return Decision(None, UNCOVERED, str(error))
             except TooLarge as error:
                 decided, why = True, str(error)
             except (NotMine, ArithmeticError) as error:
@@ -151,7 +156,8 @@ def slow(
     Equal is None where the reference itself could not be read.
     """
     decision = structural(gold, answer, rounding)
-    if decision.equal is None and is_formula(tidy(gold)) and is_formula(tidy(answer)):
+    formulas = is_formula(tidy(gold)) and is_formula(tidy(answer))
+    if decision.by == UNCOVERED and formulas:
         second = symbolic(gold, answer)
         if second.equal is not None:
             return [second.equal, second.by, second.detail]
@@ -165,9 +171,10 @@ def slow(
 def _readable(gold: str) -> bool:
     """Whether a layer understands a reference by itself."""
     tidied = tidy(gold)
-    if structural(gold, gold).equal:
+    alone = structural(gold, f" {gold}")
+    if alone.equal:
         return True
-    if not is_formula(tidied):
+    if alone.by != UNCOVERED or not is_formula(tidied):
         return False
     parse, _verify = _math_verify()
     found = parse(f"$\\boxed{{{gold}}}$", parsing_timeout=None)

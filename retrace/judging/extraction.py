@@ -62,6 +62,8 @@ def loose(text: str) -> str:
     found = find(text)
     if found is not None:
         return ", ".join(found.group) if len(found.group) > 1 else found.answer
+    if len(text) > 4 * MAX_CONCLUSION:
+        return text
     outside = _MATHS.sub(" ", text)
     prose = len(_PROSE.findall(outside)) > 1 or _FOREIGN.search(outside)
     if not prose and not _LEAD.match(outside):
@@ -125,14 +127,13 @@ def _clean_box(content: str) -> str:
 
 # --- Stated answers -------------------------------------------------------------------
 
-_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _STATED = re.compile(
     r"(?:\b(?:final|correct|the|my)\s+answer\b(?:\s+to\s[^.\n:]{1,60})?"
-    r"\s*(?:is|are|:|=)|^\W*answer\W*(?:is|:|=)|\banswer\s+is\b)"
+    r"\s*(?:is|are|:|=)|^[^\w\n]{0,20}answer[^\w\n]{0,20}(?:is|:|=)|\banswer\s+is\b)"
     r"(?:\s+(?:is|therefore|thus))?[\s:*=]*",
     re.IGNORECASE | re.MULTILINE,
 )
-_HASHES = re.compile(r"^\s*####[ \t]*(\S.*?)\s*$", re.MULTILINE)
+_HASHES = re.compile(r"^[ \t]*####[ \t]*(\S[^\n]*)$", re.MULTILINE)
 _MATHS = re.compile(
     r"\$\$(.+?)\$\$|\\\[(.+?)\\\]|\\\((.+?)\\\)|(?<!\\)\$((?:[^$\\]|\\.)+?)\$",
     re.DOTALL,
@@ -144,16 +145,17 @@ _A_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?\d[\d,]*(?:\.\d+)?%?(?![\w^\\/(])")
 _FOREIGN = re.compile(r"[\u0400-\uffff]{4}")
 _PROSE = re.compile(r"(?!and\b|or\b)(?<![\\A-Za-z{])[A-Za-z]{2,}(?![A-Za-z]*[}(^_])")
 _LEAD = re.compile(r"\s*answer\b", re.IGNORECASE)
+MAX_CONCLUSION = 4000
 _BRACKETED = re.compile(r"\[([^\[\]\n]{1,80})\](?!\()")
 _IS = re.compile(r"\b(?:is|are|equals)\s+(?=[-+\d\\(])")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
 
 def _answer_tag(text: str) -> str:
-    last = ""
-    for match in _TAG.finditer(text):
-        last = match.group(1)
-    return undelimit(last.strip())
+    lower = text.casefold() if text.isascii() else text
+    end = lower.rfind("</answer>")
+    start = lower.rfind("<answer>", 0, max(end, 0))
+    return undelimit(text[start + 8 : end].strip()) if start >= 0 else ""
 
 
 def _final_answer(text: str) -> str:
@@ -183,7 +185,7 @@ def _hashes(text: str) -> str:
 
 def _conclusion(text: str) -> str:
     """The last displayed formula or bold text, else the last equation's right side."""
-    last = ""
+    text, last = text[-MAX_CONCLUSION:], ""
     for match in _MATHS.finditer(text):
         last = next(group for group in match.groups() if group is not None)
     bracketed = _BRACKETED.findall(text)

@@ -16,6 +16,7 @@ from retrace.judging.tokens import (
     RELATIONS,
     SEPARATOR,
     UNITS,
+    NotCovered,
     NotMine,
     Token,
     harmless,
@@ -23,7 +24,7 @@ from retrace.judging.tokens import (
     tokenize,
 )
 
-__all__ = ["Node", "NotMine", "is_ambiguous", "read"]
+__all__ = ["Node", "NotCovered", "NotMine", "is_ambiguous", "read"]
 
 MAX_DEPTH = 60
 _ENDS_OF_LABEL = (":", "=", " is", "only", "为", "是")
@@ -373,6 +374,8 @@ class _Parser:
             return Node("unit", (base, exponent.args[0]))
         if exponent.kind == "list":
             self.fail("a list as an exponent")
+        if base.kind == "sym" and self.take("_"):  # `v^2_0` is the square of `v_0`
+            base = Node("sym", (f"{base.args[0]}_{self.subscript()}",))
         return Node("pow", (base, exponent))
 
     def group(self) -> Node:
@@ -596,7 +599,7 @@ class _Parser:
 
     def matrix(self, name: str) -> Node:
         if name == "cases":
-            self.fail("cases")
+            raise NotCovered("a distinction of cases")
         rows: list[tuple[Node, ...]] = []
         row: list[Node] = []
         while True:

@@ -14,7 +14,7 @@ import re
 from retrace.judging import extraction
 from retrace.sections import boxes
 
-_HOPE = re.compile(r"final answer is \$(.*?)\$\. I hope", re.DOTALL)
+_HOPE = re.compile(r"final answer is \$(.{0,500}?)\$\. I hope", re.DOTALL)
 _STATED = "he answer is"
 _NUMBER = re.compile(r"-?\d*\.?\d+")
 _BRACKETS = str.maketrans("", "", "()[]{}")

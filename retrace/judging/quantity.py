@@ -100,10 +100,13 @@ _VALUE = re.compile(
     re.DOTALL,
 )
 MAX_UNIT = 60
+MAX_TEXT = 500
 
 
 def split(text: str) -> tuple[Fraction, str] | None:
     """A number and the text of its unit, or None where there is no number in front."""
+    if len(text) > MAX_TEXT:
+        return None
     plain = _NAME.sub("", tidy(text))
     power = re.fullmatch(r"\s*([-+]?)\s*(10\s*\^\s*(?:\{[^{}]*\}|-?\d+))\s*(.*)", plain)
     if power:

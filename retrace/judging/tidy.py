@@ -15,7 +15,7 @@ def tidy(text: str) -> str:
     text = _SIZES.sub("", text)
     text = _FRACTIONS.sub(r"\\frac", text)
     text = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], text)
-    text = _SPACES.sub(" ", text).strip()
+    text = _STOP.sub("", _SPACES.sub(" ", text)).strip()
     while text.endswith((".", ";", ",", "\\")):
         text = text[:-1].rstrip()
     return text
@@ -36,6 +36,7 @@ _LAYOUT = re.compile(
 )
 _SIZES = re.compile(r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\s*(?:\.(?!\d))?")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_STOP = re.compile(r"(?<![.\d])\.(?=\s*\\?[)\]}])")
 _SPACES = re.compile(r"\s+")
 _WORDSPACE = re.compile(r"\s+|\\[,;:! ](?!\d{3})|\\q?quad(?![A-Za-z])|~")
 _SINGLE = re.compile(r"([\^_])\{([A-Za-z0-9])\}")

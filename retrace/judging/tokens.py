@@ -12,6 +12,10 @@ class NotMine(ValueError):  # noqa: N818  not an error of anybody's
     """This reader does not cover the text."""
 
 
+class NotCovered(NotMine):
+    """A formula with something this reader leaves to another layer, such as a sum."""
+
+
 class Token(NamedTuple):
     kind: str  # num, sym, fn, op, text, frac, sqrt, begin, end, inf, ctl
     text: str
@@ -216,14 +220,14 @@ def _command(name: str) -> list[Token]:
     if token is not None:
         return [token]
     if name in _REFUSED:
-        raise NotMine(f"the command \\{name}")
+        raise NotCovered(f"the command \\{name}")
     for prefix in _KNOWN:
         rest = name[len(prefix) :]
         if name.startswith(prefix) and (len(rest) <= 2 or rest.isupper()):
             first = _known_command(prefix)
             assert first is not None
             return [first, *(Token("sym", c) for c in name[len(prefix) :])]
-    raise NotMine(f"the command \\{name}")
+    raise NotCovered(f"the command \\{name}")
 
 
 def _known_command(name: str) -> Token | None:

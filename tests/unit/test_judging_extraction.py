@@ -2,8 +2,9 @@
 
 import pytest
 
+from retrace.judging import published
 from retrace.judging.extraction import find, reference_answer
-from retrace.sections import boxes
+from retrace.sections import boxes, parse
 
 
 def answer(text: str, *forms: str) -> str | None:
@@ -81,6 +82,31 @@ def test_a_reference_is_the_last_box_of_its_solution() -> None:
     assert reference_answer(r"Thus $\boxed{4}$, and then $x = \boxed{5}$.") == "5"
     assert reference_answer(r"\boxed{4} or \boxed{5}") == "4, 5"
     assert reference_answer("As required. QED") is None
+
+
+LONG = [
+    "\n" * 200_000,
+    "####" * 50_000,
+    " \n####" * 30_000,
+    "<answer>" * 30_000,
+    "the answer is " * 20_000,
+    "answer" + "-" * 200_000,
+    "$" * 99_999,
+    "\\[" * 50_000,
+    "**" * 50_000,
+    "final answer is $" * 10_000,
+    "-" * 300_000,
+    "1" * 300_000,
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", LONG, ids=[text[:8] for text in LONG])
+def test_long_responses_cost_little(text: str) -> None:
+    for form in ("boxed", "answer_tag", "final_answer", "hashes", "conclusion"):
+        answer(text, form)
+    published.answer(text)
+    assert parse(text).solution == text.strip()
 
 
 def test_many_boxes_and_braces_cost_linear_time() -> None:
