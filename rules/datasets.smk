@@ -70,6 +70,9 @@ rule build_dataset:
         mixture=setting("datasets/{dataset}/mixture"),
         system=system_arguments,
         curation=setting("datasets/{dataset}/curation"),
+        confidential=sorted(
+            name for name, one in RECIPE.sets.items() if one.confidential
+        ),
         code=code("build_dataset"),
         software=software("rapidfuzz", "datasketch"),
     shell:
@@ -78,6 +81,7 @@ rule build_dataset:
         " --verdicts {input.verdicts} --rewrites {input.rewrites}"
         " --benchmarks {input.benchmarks} --templates {params.templates:q}"
         " --mixture {params.mixture:q} {params.system:q}"
-        " --curation {params.curation:q} --software {params.software}"
+        " --curation {params.curation:q} --confidential {params.confidential}"
+        " --threads {threads} --software {params.software}"
         " --train {output.train} --rejected {output.rejected}"
         " --report {output.report} --card {output.card} 2> {log}"

@@ -39,7 +39,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     environment.require(args.software)
     system = read_text(args.system_file) if args.system_file else args.system
-    recipe = build.Recipe(args.templates, args.mixture, system, args.curation)
+    recipe = build.Recipe(
+        args.templates,
+        args.mixture,
+        system,
+        args.curation,
+        frozenset(args.confidential),
+    )
     dataset = build.build(
         recipe,
         _rows(args.problems, Problem),
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for kind in ("problems", "traces", "verdicts", "rewrites"):
         add(f"--{kind}", type=Path, nargs="+", required=True)
     add("--benchmarks", type=Path, nargs="*", default=[], help="problems to keep out")
+    add("--confidential", nargs="*", default=[], help="sets whose texts are not shown")
     add("--templates", type=TEMPLATES.validate_json, required=True, help="of each set")
     add("--mixture", type=json.loads, required=True, help="rows wanted of each set")
     add("--system", default="", help="system text of every row")

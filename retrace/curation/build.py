@@ -40,6 +40,8 @@ class Recipe:
     mixture: Mapping[str, int]
     system: str
     settings: Settings
+    confidential: frozenset[str] = frozenset()
+    """Benchmark sets of which no word may stand in the report."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,8 @@ def build(
     judged = {row.trace_id: row for row in verdicts}
     models: set[str] = set()
     rows = stage.join(by_id, _noting(traces, models), judged, rewritten, settings)
-    report: dict[str, Any] = {
-        "teacher": ", ".join(sorted(models)),
-        "sources": list(_sources(by_id.values())),
-        "problems": dict(sorted(Counter(one.set for one in by_id.values()).items())),
-        "pass_rates": _pass_rates(by_id, judged.values()),
-        "rewrites": _rewrites(rows, rewritten),
-    }
+    report = _before(by_id, judged.values(), rows, rewritten)
+    report["teacher"] = ", ".join(sorted(models))
 
     def length(one: Candidate) -> int:
         turns = (recipe.system, _user(recipe, one.problem), one.assistant)
@@ -97,7 +94,12 @@ def build(
     report["duplicates"] = _duplicates(clusters, by_id)
     firsts = [statements[key] for key in sorted(set(clusters.of.values()))]
     found = search.search(
-        rows, list(benchmarks), firsts, settings.decontamination, processes
+        rows,
+        list(benchmarks),
+        firsts,
+        settings.decontamination,
+        processes,
+        recipe.confidential,
     )
     report["contamination"] = found.report
     rows = funnel.drop("decontaminate", rows, found.faults)
@@ -112,6 +114,21 @@ def build(
     report["train"] = describe(train, rows, mixed.copies, length)
     rejected = sorted(funnel.rejected, key=lambda one: (one.set, one.problem_id))
     return Dataset(train, rejected, report)
+
+
+def _before(
+    problems: Mapping[str, Problem],
+    verdicts: Iterable[Verdict],
+    rows: list[Candidate],
+    rewrites: Mapping[str, Rewrite],
+) -> dict[str, Any]:
+    """What goes into the funnel."""
+    return {
+        "sources": list(_sources(problems.values())),
+        "problems": dict(sorted(Counter(one.set for one in problems.values()).items())),
+        "pass_rates": _pass_rates(problems, verdicts),
+        "rewrites": _rewrites(rows, rewrites),
+    }
 
 
 def describe(

@@ -32,13 +32,19 @@ def search(
     training: Sequence[str],
     settings: Decontamination,
     processes: int = 1,
+    confidential: frozenset[str] = frozenset(),
 ) -> Found:
     """Look for every benchmark problem in every statement and every training text.
 
-    `training`: statements, one of each cluster of duplicates (see `Index`).
+    `training`: statements, one of each cluster of duplicates (see `Index`). Of the sets
+    in `confidential`, hits say which problem and where, and no word of it.
     """
     index = Index(benchmarks, training, settings)
-    closed = {one.problem_id for one in benchmarks if is_closed(one)}
+    closed = {
+        one.problem_id
+        for one in benchmarks
+        if one.set in confidential or is_closed(one)
+    }
     statements = {one.problem.problem_id: one.problem.statement for one in candidates}
     in_statement = {
         key: _without_text(index.in_statement(text), closed)
@@ -71,7 +77,7 @@ def search(
 
 
 def is_closed(problem: Problem) -> bool:
-    """Whether a problem must not be shown: its words stay out of every report."""
+    """Whether a problem itself says that it must not be shown."""
     return bool(problem.meta.get("gated") or problem.meta.get("canary"))
 
 

@@ -187,6 +187,20 @@ def test_every_change_of_a_plant_changes_the_text() -> None:
     assert r"\frac" in plants.renamed(TANK)
 
 
+def test_no_word_of_a_confidential_set_is_reported() -> None:
+    one = word_problem(3)
+    written = trace(one, text=f"As in {RATIO}\n\nSo \\boxed{{1}}.")
+    judged = verdict(written)
+    recipe = Recipe(
+        {"stock": "{statement}"}, {"stock": 9}, "S", Settings(), frozenset({"exam"})
+    )
+    rewrites = [rewrite(one, written, judged)]
+    dataset = build(recipe, [one], [written], [judged], rewrites, BENCHMARK, len)
+    (hit,) = dataset.report["contamination"]["hits"]
+    assert (hit["benchmark_id"], hit["matched"]) == (BENCHMARK[1].problem_id, "")
+    assert "gardener" not in dataset.rejected[0].detail
+
+
 def test_contaminated_rows_are_dropped_with_evidence() -> None:
     leaked = Problem.make("stock", Domain.MATH, RATIO, Answer(answer="5"))
     quoting = word_problem(1)
