@@ -6,16 +6,13 @@ import ast
 import re
 import textwrap
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from retrace import sections
 
-# An opening fence with its info string, up to its closing fence or the end of the text.
-_FENCE = re.compile(
-    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*(?P<tag>[^\n`]*)\n"
-    r"(?P<body>.*?)(?:^[ \t]*(?P=fence)[ \t]*$|\Z)",
-    re.MULTILINE | re.DOTALL,
-)
+# A line that opens or closes a block: a fence and, to open one, an info string.
+_FENCE = re.compile(r"[ \t]*(?P<fence>```+|~~~+)[ \t]*(?P<tag>[^`]*)")
 # A fence that starts or ends within a line, as some models write it.
 _INLINE_FENCE = re.compile(r"```(?P<tag>[a-zA-Z0-9+#]*)\s(?P<body>.*?)```", re.DOTALL)
 _OTHER_LANGUAGES = re.compile(
@@ -43,10 +40,9 @@ def extract_program(response: str, entry: str | None = None) -> str | None:
     block that does not parse. Without any block, text that is Python is the program.
     """
     text = sections.parse(response).solution.replace("\r\n", "\n").lstrip("\ufeff")
-    found = [*_FENCE.finditer(text)] or [*_INLINE_FENCE.finditer(text)]
-    blocks = [
-        _Block(match["tag"].strip().lower(), textwrap.dedent(match["body"]))
-        for match in found
+    blocks = [*_fenced(text)] or [
+        _Block(match["tag"].lower(), match["body"])
+        for match in _INLINE_FENCE.finditer(text)
     ]
     blocks = [block for block in blocks if block.source.strip()]
     if not blocks:
@@ -61,6 +57,25 @@ def extract_program(response: str, entry: str | None = None) -> str | None:
             return block.source
     written = [block for block in blocks if not block.other]
     return written[-1].source if written else None
+
+
+def _fenced(text: str) -> Iterator[_Block]:
+    """The fenced blocks of a Markdown text; the end of the text closes the last one."""
+    fence, tag, body = "", "", list[str]()
+    for line in text.split("\n"):
+        match = _FENCE.fullmatch(line)
+        if not fence:
+            if match is not None:
+                fence, tag, body = match["fence"], match["tag"].strip().lower(), []
+        elif (
+            match is not None and match["fence"].startswith(fence) and not match["tag"]
+        ):
+            yield _Block(tag, textwrap.dedent("\n".join(body)))
+            fence = ""
+        else:
+            body.append(line)
+    if fence:
+        yield _Block(tag, textwrap.dedent("\n".join(body)))
 
 
 def _parse(source: str) -> ast.Module | None:

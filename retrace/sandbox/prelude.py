@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import importlib.metadata
+import random
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec
@@ -52,6 +52,10 @@ def preload(offered: Iterable[str]) -> dict[str, str]:
                 f" ({error}); install it or take it out of `modules`"
             ) from error
         versions[name] = str(getattr(module, "__version__", "unknown"))
+    # Every program inherits these generators, so a run can be repeated.
+    random.seed(0)
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random").seed(0)
     return versions
 
 

@@ -91,10 +91,13 @@ def test_programs_do_not_see_each_other() -> None:
 
 
 def test_a_run_is_repeatable() -> None:
-    source = "import random\nprint(random.random(), list({'a', 'b', 'c', 'd'}))"
+    source = (
+        "import random, numpy\n"
+        "print(random.random(), numpy.random.rand(), list({'a', 'b', 'c', 'd'}))"
+    )
     outputs = set()
     for _ in range(2):
-        with Pool() as pool, pool.open() as session:
+        with Pool(Settings(modules=("numpy",))) as pool, pool.open() as session:
             outputs.add(session.run(Program(source), b"").output)
     assert len(outputs) == 1
 
