@@ -168,6 +168,20 @@ def test_a_right_program_is_right_under_every_protocol(
     assert reason(published, given, RIGHT[name]) is Reason.CORRECT
 
 
+def test_the_published_checker_can_be_followed_in_what_it_rejects() -> None:
+    given = problem("stdin", DOUBLE)
+    thread = (
+        "import threading\ndef f(): print(int(input()) * 2)\n"
+        "t = threading.Thread(target=f)\nt.start()\n"
+    )
+    policy = Policy(modules=(), comparison="livecodebench", detached=True)
+    with Judge(policy) as following:
+        assert reason(following, given, RIGHT["binary input"]) is Reason.CORRECT
+        assert reason(following, given, thread + "t.join()") is Reason.CORRECT
+        assert reason(following, given, thread) is Reason.WRONG_ANSWER
+        assert reason(following, given, RIGHT["open(0)"]) is not Reason.CORRECT
+
+
 RIGHT_CALLS = {
     "helper before": "def helper(x): return x\ndef f(n): return helper(n) * 2",
     "call before": "import sys\nsys.setrecursionlimit(10**5)\ndef f(n): return n * 2",
