@@ -9,7 +9,8 @@ canonical and a buggy solution in a row) is read as well.
 
 A label is compared with the verdict under the protocol that gave the label: rows from
 LiveCodeBench are judged as its checker does, which rejects programs that read
-descriptor 0 or leave printing to a thread (by chance not always). `--policy '{"detached": false}'` shows them.
+descriptor 0 or leave printing to a thread (there by chance not always).
+`--policy '{"detached": false}'` shows them.
 """
 
 from __future__ import annotations

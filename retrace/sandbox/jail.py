@@ -13,6 +13,7 @@ import builtins
 import io
 import linecache
 import os
+import random
 import resource
 import signal
 import sys
@@ -141,6 +142,7 @@ def _run(program: Program, output: int, prelude: dict[str, Any]) -> int:
     streams = _open_streams()
     sys.argv = [_FILE_NAME]
     sys.set_int_max_str_digits(0)
+    random.seed(0)  # the module seeds itself anew after each fork
     builtins.open = _opener(builtins.open)
     module = types.ModuleType("__main__" if program.kind == "script" else "solution")
     sys.modules[module.__name__] = module

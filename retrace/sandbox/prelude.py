@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import random
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec
@@ -52,9 +51,8 @@ def preload(offered: Iterable[str]) -> dict[str, str]:
                 f" ({error}); install it or take it out of `modules`"
             ) from error
         versions[name] = str(getattr(module, "__version__", "unknown"))
-    # Every program inherits these generators, so a run can be repeated.
-    random.seed(0)
     if "numpy" in sys.modules:
+        # Every program inherits the generator, so a run can be repeated.
         importlib.import_module("numpy.random").seed(0)
     return versions
 
