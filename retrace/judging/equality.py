@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrace.judging import latex, numbers
-from retrace.judging.answers import Comparison
+from retrace.judging.answers import Comparison, plain_words
 from retrace.judging.latex import NotCovered, NotMine
 from retrace.judging.rounding import Rounding, same
 from retrace.judging.tidy import key, tidy
@@ -48,6 +48,9 @@ def quick(gold: str, answer: str, rounding: Rounding = "written") -> Decision | 
         return Decision(False, "text", "the answer is empty")
     if key(tidy_gold) == key(tidy_answer):
         return Decision(True, "text")
+    words = _sentence(tidy_gold)
+    if words and words == _sentence(tidy_answer):
+        return Decision(True, "text")
     one, other = numbers.read(tidy_gold), numbers.read(tidy_answer)
     if one is None or other is None:
         return None
@@ -81,6 +84,16 @@ def structural(gold: str, answer: str, rounding: Rounding = "written") -> Decisi
     if decided:
         return Decision(False, "structure", why or "they differ")
     return Decision(None, "structure", why)
+
+
+_UPRIGHT = re.compile(r"\\(?:text|mathrm|textbf|textit)\s*\{([^{}]*)\}")
+_SENTENCE = re.compile(r"[A-Za-z\s,.'-]*[A-Za-z]{4}[A-Za-z\s,.'-]*")
+
+
+def _sentence(tidied: str) -> str:
+    """The words of a text that is nothing but words, one at least of four letters."""
+    plain = _UPRIGHT.sub(r" \1 ", tidied)
+    return plain_words(plain) if _SENTENCE.fullmatch(plain) else ""
 
 
 def _readings(tidied: str) -> list[tuple[str, bool]]:

@@ -67,6 +67,7 @@ _SEPARATOR = (
 _GROUPED = re.compile(rf"([1-9]\d{{0,2}}(?:{_SEPARATOR}\d{{3}})+)((?:\.\d*)?)")
 _SEPARATORS = re.compile(_SEPARATOR)
 _PLAIN = re.compile(r"(\d+)|(\d*)\.(\d+)|(\d+)\.")
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{(\d+)\}")
 _COMMA = re.compile(r"[-+]?\d+(?:,|\{,\})\d+")
 _FRAC = re.compile(
     r"(\d*)\s*\\frac\s*(?:\{\s*([-+]?)\s*([^{}]+?)\s*\}|(\d))\s*"
@@ -104,13 +105,24 @@ def _decimal(text: str) -> Number | None:
         text = re.sub(r"\D", "", grouped.group(1)) + grouped.group(2)
     match = _PLAIN.fullmatch(text)
     if not match:
-        return None
+        return _repeating(text)
     if match.group(1) or match.group(4):
         return Number(Fraction(int(match.group(1) or match.group(4))))
     whole, decimals = match.group(2) or "0", match.group(3)
     digits = len((whole + decimals).lstrip("0"))
     value = Fraction(int(whole + decimals), 10 ** len(decimals))
     return Number(value, len(decimals), digits)
+
+
+def _repeating(text: str) -> Number | None:
+    """`0.1\\overline{6}`: the digits under the bar go on for ever."""
+    match = _REPEATING.fullmatch(text)
+    if not match:
+        return None
+    whole, head, tail = match.groups()
+    shift, period = 10 ** len(head), 10 ** len(tail) - 1
+    value = Fraction(int((whole or "0") + head)) + Fraction(int(tail), period)
+    return Number(value / shift)
 
 
 def _fraction(text: str) -> Number | None:

@@ -67,6 +67,10 @@ POLICY: dict[str, list[tuple[str, str, bool]]] = {
         ("3,141", "\\{3, 141\\}", True),
     ],
     "decimal-comma": [("7.25", "7,25", True), ("7.25", "7,26", False)],
+    "repeating-decimal": [
+        ("0.1\\overline{6}", "\\frac{1}{6}", True),
+        ("0.1\\overline{6}", "0.16", False),
+    ],
     "mixed-number": [("\\frac{17}{5}", "3\\frac{2}{5}", True)],
     "equation-for-value": [
         ("k = 9", "9", True),
@@ -134,6 +138,7 @@ POLICY: dict[str, list[tuple[str, str, bool]]] = {
         ("4 - e^{-t}", "4 - e^{-t} \\text{ for } t > 0", True),
     ],
     "words": [
+        ("all odd numbers", "\\text{All odd numbers}", True),
         ("\\text{north}", "North", True),
         ("\\text{north}", "\\text{south}", False),
         ("\\text{(C)}", "\\text{(C) Both}", True),
