@@ -318,4 +318,5 @@ def every_artefact():
         *(f"models/{name}/metrics.jsonl" for name in config["students"]),
         *score_files(),
         f"reports/{config['recipe']}.html",
+        *report_figures(),
     ]

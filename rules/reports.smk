@@ -1,6 +1,20 @@
 # The report: one self-contained page that says what was done and what came out.
 
 
+# The figures of the page, for Snakemake's own report as well.
+FIGURES = {
+    "scores": "Scores",
+    "pass-rates": "Data",
+    "lengths": "Data",
+    "loss": "Training",
+    "learning_rate": "Training",
+}
+
+
+def report_figures():
+    return [f"reports/{config['recipe']}/{name}.svg" for name in FIGURES]
+
+
 rule build_report:
     input:
         problems=files(PROBLEMS, pairs()),
@@ -15,7 +29,19 @@ rule build_report:
         metrics=[f"models/{name}/metrics.jsonl" for name in config["students"]],
         scores=score_files(),
     output:
-        f"reports/{config['recipe']}.html",
+        page=report(
+            f"reports/{config['recipe']}.html",
+            caption="captions/report.rst",
+            category="Report",
+        ),
+        figures=[
+            report(
+                f"reports/{config['recipe']}/{name}.svg",
+                caption=f"captions/{name}.rst",
+                category=category,
+            )
+            for name, category in FIGURES.items()
+        ],
     log:
         f"logs/build_report/{config['recipe']}.log",
     benchmark:
@@ -32,10 +58,12 @@ rule build_report:
         "python scripts/build_report.py --recipe {params.name:q}"
         " --description={params.description:q} --config {params.recipe:q}"
         " --problems {input.problems} --traces {input.traces}"
-        " --verdicts {input.verdicts} --rewrites {input.rewrites}"
+        " --engines {input.engines} --verdicts {input.verdicts}"
+        " --rewrites {input.rewrites}"
         " --train {input.train} --rejected {input.rejected}"
         " --dataset-reports {input.datasets} --manifests {input.manifests}"
         " --metrics {input.metrics} --scores {input.scores}"
         " --benchmark-timings $(find logs -name '*.tsv' | sort)"
         ' --commit "$(git rev-parse HEAD 2> /dev/null || true)"'
-        " --software {params.software} --out {output} 2> {log}"
+        " --software {params.software} --figures-out reports/{params.name}"
+        " --out {output.page} 2> {log}"
