@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from retrace.curation import Settings as CurationSettings
 from retrace.engines import imported, openai, openai_batch, vllm
-from retrace.judging import choice, code, exact, math, puzzle, quantity, structure
+from retrace.judging import choice, code, exact, llm, math, puzzle, quantity, structure
 from retrace.problems import files, hub, programs, reasoning_gym, word_problems
 from retrace.prompts import Shot, Template
 from retrace.rewriting import Checks
@@ -113,7 +113,8 @@ Judge = Annotated[
     | quantity.Policy
     | puzzle.Policy
     | code.Policy
-    | structure.Policy,
+    | structure.Policy
+    | llm.Policy,
     Field(discriminator="kind"),
 ]
 
@@ -310,6 +311,8 @@ def _references(
     for key, problem_set in recipe.sets.items():
         if problem_set.teacher is not None:
             yield f"sets.{key}.teacher", problem_set.teacher, "models", same
+        if isinstance(problem_set.judge, llm.Policy):
+            yield f"sets.{key}.judge.model", problem_set.judge.model, "models", same
         if problem_set.rewriter is not None:
             yield f"sets.{key}.rewriter", problem_set.rewriter, "rewriters", same
     for key, rewriter in recipe.rewriters.items():

@@ -174,6 +174,25 @@ def model_weights(model):
     return weights(config["models"][model]["weights"])
 
 
+def reach(model, journal):
+    """The arguments by which a script asks a model, and keeps what it answers."""
+    return [
+        *("--engine", canonical(config["models"][model]["engine"])),
+        *model_weights(model)[1],
+        *("--journals", f"journals/{model}"),
+        *("--journal", f"journals/{model}/{journal}.jsonl"),
+    ]
+
+
+def engine_module(model):
+    """What an answer of a model depends on beside its weights; nothing for no model."""
+    return (
+        f"retrace.engines.{config['models'][model]['engine']['kind']}"
+        if model
+        else None
+    )
+
+
 # Models that are never asked: their traces come with their problems.
 IMPORTED = [
     name

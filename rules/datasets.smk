@@ -35,14 +35,19 @@ def system_arguments(wildcards, input):
     return ["--system", dataset_system(wildcards)]
 
 
-def student_tokenizer(wildcards):
-    """The base model of the students of a dataset, whose tokens its lengths count."""
+def tokenizer(wildcards):
+    """The base of a student of this dataset: its tokens are what lengths count."""
     bases = [
         student["base"]
         for student in config["students"].values()
         if student["dataset"] == wildcards.dataset
     ]
-    return bases[0] if bases else None
+    return weights(bases[0]) if bases else ([], [])
+
+
+def tokenizer_arguments(wildcards):
+    location = tokenizer(wildcards)[1][1:2]
+    return ["--tokenizer", *location] if location else []
 
 
 rule build_dataset:
@@ -52,6 +57,7 @@ rule build_dataset:
         verdicts=dataset_inputs(VERDICTS),
         rewrites=dataset_inputs(REWRITES),
         benchmarks=benchmark_problems,
+        tokenizer=lambda wildcards: tokenizer(wildcards)[0],
         system=lambda wildcards: text_files(dataset_system(wildcards)),
     output:
         train=DATASET.format(dataset="{dataset}", file="train.jsonl"),
@@ -73,15 +79,17 @@ rule build_dataset:
         confidential=sorted(
             name for name, one in RECIPE.sets.items() if one.confidential
         ),
+        tokenizer=tokenizer_arguments,
         code=code("build_dataset"),
-        software=software("rapidfuzz", "datasketch"),
+        software=software("rapidfuzz", "datasketch", "transformers", "tokenizers"),
     shell:
         "python scripts/build_dataset.py --dataset {wildcards.dataset}"
         " --problems {input.problems} --traces {input.traces}"
         " --verdicts {input.verdicts} --rewrites {input.rewrites}"
         " --benchmarks {input.benchmarks} --templates {params.templates:q}"
         " --mixture {params.mixture:q} {params.system:q}"
-        " --curation {params.curation:q} --confidential {params.confidential}"
+        " --curation {params.curation:q} {params.tokenizer:q}"
+        " --confidential {params.confidential}"
         " --threads {threads} --software {params.software}"
         " --train {output.train} --rejected {output.rejected}"
         " --report {output.report} --card {output.card} 2> {log}"

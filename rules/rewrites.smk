@@ -13,13 +13,7 @@ def rewriter_model(wildcards):
 
 
 def rewriter_engine(wildcards):
-    """The engine's module, which decides what a rewrite depends on."""
-    model = rewriter_model(wildcards)
-    return (
-        f"retrace.engines.{config['models'][model]['engine']['kind']}"
-        if model
-        else None
-    )
+    return engine_module(rewriter_model(wildcards))
 
 
 def rewriter_inputs(wildcards):
@@ -28,20 +22,11 @@ def rewriter_inputs(wildcards):
 
 
 def rewriter_arguments(wildcards):
-    """How to reach the rewriting model, and where its answers are kept."""
     model = rewriter_model(wildcards)
     if not model:
         return []
-    return [
-        *("--engine", canonical(config["models"][model]["engine"])),
-        *model_weights(model)[1],
-        *("--journals", f"journals/{model}"),
-        *(
-            "--journal",
-            f"journals/{model}/of-{wildcards.model}"
-            f"/{wildcards.set}/{wildcards.shard}.jsonl",
-        ),
-    ]
+    shard = f"{wildcards.set}/{wildcards.shard}"
+    return reach(model, f"rewrites-of-{wildcards.model}/{shard}")
 
 
 rule rewrite_traces:
