@@ -68,12 +68,12 @@ def fetch(
         path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()
     )
     found = [name for name in names if _matches(name, patterns)]
-    for pattern in patterns:
-        if not any(_matches(name, [pattern]) for name in names):
-            raise HubError(
-                f"{where} has no file {pattern}: look at the repository's files and"
-                " correct `data_files`"
-            )
+    missing = [one for one in patterns if "*" not in one and one not in found]
+    if missing or not found:
+        raise HubError(
+            f"{where} has no file {(missing or list(patterns))[0]}: look at the"
+            " repository's files and correct `data_files`"
+        )
     return Snapshot(root.name, root, found)
 
 
