@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -58,12 +58,16 @@ class TestCase(Row):
     Values stay JSON text, so integers of any length and every key survive.
     """
 
+    __test__: ClassVar[bool] = False  # not a test of pytest's
+
     input: str
     output: str = ""
 
 
 class Tests(Row):
     """The reference of a programming problem."""
+
+    __test__: ClassVar[bool] = False
 
     kind: Literal["tests"] = "tests"
     style: Literal["stdin", "call", "assert"]

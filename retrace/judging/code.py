@@ -21,6 +21,9 @@ from retrace.rows import Problem, Reason, Tests
 from retrace.sandbox.model import Limits, Mode, SandboxError, Settings
 from retrace.sandbox.pool import Pool
 
+# Packages whose version can change what this module gives.
+SOFTWARE = ("numpy",)
+
 SandboxMode = Literal["auto", "ns+landlock", "ns", "landlock", "bwrap", "unsandboxed"]
 
 
