@@ -16,6 +16,9 @@ from retrace.budget import Budget
 from retrace.cost import Prices
 from retrace.dispatch import Effort
 
+# Where a run hands the terms of all its models to its jobs.
+VARIABLE = "RETRACE_TERMS"
+
 
 class Terms(BaseModel):
     """The terms of one model."""
@@ -37,7 +40,11 @@ class Terms(BaseModel):
 
 
 def terms_of(text: str) -> dict[str, Terms]:
-    """Terms by the name of their model, from JSON as scripts are given it."""
+    """Terms by the name of their model, from JSON as scripts are given it.
+
+    By default that is the environment variable `VARIABLE`, and not an argument of the
+    rule: Snakemake would take a changed price for a reason to sample again.
+    """
     return {
         name: Terms.model_validate(terms) for name, terms in json.loads(text).items()
     }

@@ -1,12 +1,13 @@
 # Names, paths and fingerprints that the rules share. Nothing here runs a step.
 import json
+import os
 import re
 import shlex
 import sys
 from functools import cache
 from pathlib import Path
 
-from retrace import environment, fingerprint
+from retrace import environment, fingerprint, terms
 from retrace import weights as weight_files
 from retrace.config import ConfigError, read_recipe
 from retrace.engines import lending
@@ -21,6 +22,11 @@ except ConfigError as error:
 config = RECIPE.model_dump(mode="json")
 
 ROOT = Path(workflow.basedir)
+
+# Prices, budgets and retries reach the jobs without being a reason to run them again.
+os.environ[terms.VARIABLE] = json.dumps(
+    {name: model["terms"] for name, model in config["models"].items()}
+)
 
 # Jobs may lend one another a server that a model's config lets linger; it ends with us.
 lending.become_owner()

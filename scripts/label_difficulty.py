@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from retrace.prompts import Prompt, messages
 from retrace.rows import Problem, read_rows, write_rows
 from retrace.sampling import Request, Sampling, ask
 from retrace.stopping import command, set_time_limit
-from retrace.terms import Terms, terms_of
+from retrace.terms import VARIABLE, Terms, terms_of
 
 log = logging.getLogger("retrace.label_difficulty")
 
@@ -101,7 +102,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Sampling.model_validate_json,
         default=Sampling(max_tokens=2048),
     )
-    add("--terms", type=terms_of, default={}, help="JSON: terms of each model")
+    terms = os.environ.get(VARIABLE, "{}")
+    add("--terms", type=terms_of, default=terms, help="JSON: terms of each model")
     add("--journals", type=Path, help="journals of this model, read")
     add("--journal", type=Path, help="this shard's journal, appended")
     add("--time-limit", type=float, help="minutes after which the job is killed")

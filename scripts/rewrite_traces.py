@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from retrace import engines, environment, rewriting
-from retrace.dispatch import Effort
 from retrace.journal import Journal, journals_under
 from retrace.judging import open_judge
 from retrace.rows import Problem, Rewrite, Trace, Verdict, read_rows, write_rows
 from retrace.sampling import Request, Sampling, ask
 from retrace.stopping import command
+from retrace.terms import VARIABLE, Terms, terms_of
 
 log = logging.getLogger("rewrite_traces")
 
@@ -58,11 +59,19 @@ def ask_all(
     log_file = args.journal.with_suffix(".engine.log")
     about = {"model": rewriter["model"], "set": args.problems.parent.name}
     others = journals_under(args.journals)
+    terms = args.terms.get(rewriter["model"], Terms())
     with (
         Journal(args.journal, others) as journal,
         engines.load(args.engine, args.weights, args.revision, log_file) as engine,
     ):
-        answers = ask(requests, engine, journal, args.effort, about=about)
+        answers = ask(
+            requests,
+            engine,
+            journal,
+            terms.effort,
+            budget=terms.open_budget(others, args.journal),
+            about=about,
+        )
         ids = (trace.trace_id for trace in traces)
         return dict(zip(ids, answers, strict=True))
 
@@ -79,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         help="model, prompt, sampling and checks as JSON; null divides by the rule",
     )
     parser.add_argument("--engine", type=json.loads, help="the model's engine as JSON")
-    parser.add_argument("--effort", type=Effort.model_validate_json, default=Effort())
+    terms = os.environ.get(VARIABLE, "{}")
+    parser.add_argument("--terms", type=terms_of, default=terms, help="of each model")
     parser.add_argument("--weights", help="directory, hub id or the API's name")
     parser.add_argument("--revision", default="", help="commit of a hub id")
     parser.add_argument("--journals", type=Path, help="folder of the model's journals")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from retrace.sampling import (
     trace_of,
 )
 from retrace.stopping import command, set_time_limit
-from retrace.terms import Terms, terms_of
+from retrace.terms import VARIABLE, Terms, terms_of
 from retrace.texts import read_text
 
 
@@ -101,7 +102,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--few-shot", action="store_true")
     add("--sampling", type=Sampling.model_validate_json, required=True)
     add("--key-on", nargs="*", default=[], help="contract fields that key an answer")
-    add("--terms", type=terms_of, default={}, help="JSON: terms of each model")
+    terms = os.environ.get(VARIABLE, "{}")
+    add("--terms", type=terms_of, default=terms, help="JSON: terms of each model")
     add("--journals", type=Path, required=True, help="journals of this model, read")
     add("--journal", type=Path, required=True, help="this shard's journal, appended")
     add("--engine-log", type=Path)
