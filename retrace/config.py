@@ -145,6 +145,9 @@ class ProblemSet(Section):
         description="of an imported set, none is needed",
     )
     judge: Judge
+    labeller: Name | None = Field(
+        default=None, description="name in `models` of the model that grades difficulty"
+    )
     rewriter: Name | None = Field(
         default=None, description="name in `rewriters`; none: a rule divides the text"
     )
@@ -239,6 +242,10 @@ class Recipe(Section):
         return self
 
 
+# Keys whose text is often long enough to stand in a file of its own.
+TEXTS = frozenset({"description", "response", "system", "template"})
+
+
 class ConfigError(ValueError):
     """What is wrong with a config, one line for each place."""
 
@@ -280,7 +287,18 @@ def _with_texts(value: Any, root: Path, place: str) -> Any:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a config file, for editors and other programs."""
-    return Recipe.model_json_schema()
+    schema = Recipe.model_json_schema()
+    file = {
+        "type": "object",
+        "properties": {"file": {"type": "string"}},
+        "required": ["file"],
+        "additionalProperties": False,
+    }
+    for model in [schema, *schema["$defs"].values()]:
+        for name in TEXTS & model.get("properties", {}).keys():
+            text = model["properties"][name]
+            model["properties"][name] = {"anyOf": [text, file]}
+    return schema
 
 
 # --- Names that refer to other names --------------------------------------------------
@@ -313,6 +331,8 @@ def _references(
             yield f"sets.{key}.teacher", problem_set.teacher, "models", same
         if isinstance(problem_set.judge, llm.Policy):
             yield f"sets.{key}.judge.model", problem_set.judge.model, "models", same
+        if problem_set.labeller is not None:
+            yield f"sets.{key}.labeller", problem_set.labeller, "models", same
         if problem_set.rewriter is not None:
             yield f"sets.{key}.rewriter", problem_set.rewriter, "rewriters", same
     for key, rewriter in recipe.rewriters.items():

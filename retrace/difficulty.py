@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from retrace.prompts import Prompt
-from retrace.rows import Problem, Row
+from retrace.rows import Label, Problem
 from retrace.sampling import Answer
 
 LOWEST, HIGHEST = 1.0, 10.0
@@ -45,19 +43,6 @@ Problem:
 Say in one or two sentences what makes it easy or hard. Then end with the grade in
 double square brackets, for example [[3]] or [[6.5]].""",  # noqa: E501 - one line a level
 )
-
-
-class Label(Row):
-    """The difficulty of a problem, or why there is none."""
-
-    problem_id: str
-    difficulty: float | None = Field(default=None, ge=LOWEST, le=HIGHEST)
-    reason: Literal[
-        "graded", "published", "unparsable", "out_of_range", "truncated", "failed",
-        "unmatched",
-    ]  # fmt: skip
-    detail: str = ""
-
 
 NUMBER = r"\s*(\d{1,3}(?:\.\d+)?)\s*"
 MARKED = (re.compile(rf"\[\[{NUMBER}\]\]"), re.compile(rf"\[{NUMBER}\]"))

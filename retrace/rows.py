@@ -123,6 +123,23 @@ class Problem(Row):
         )
 
 
+class Label(Row):
+    """The difficulty of a problem from 1 to 10, or why there is none."""
+
+    problem_id: str
+    difficulty: float | None = Field(default=None, ge=1, le=10)
+    reason: Literal[
+        "graded",
+        "published",
+        "unparsable",
+        "out_of_range",
+        "truncated",
+        "failed",
+        "unmatched",
+    ]
+    detail: str = ""
+
+
 # --- Traces and verdicts --------------------------------------------------------------
 
 

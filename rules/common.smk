@@ -291,6 +291,13 @@ def pairs():
     ]
 
 
+def labelled(*set_names):
+    """Every (model, set) that a model grades, of some sets or of all that are taught."""
+    names = set_names or dict.fromkeys(name for _, name in taught())
+    graders = {name: config["sets"][name]["labeller"] for name in names}
+    return [(model, name) for name, model in graders.items() if model]
+
+
 def files(pattern, which):
     """The paths of a pattern for some (model, set) pairs, every shard."""
     paths = [
@@ -304,6 +311,7 @@ def files(pattern, which):
 TEXT = "data/texts/{text}.json"
 PROBLEMS = "data/problems/{set}/{shard}.jsonl"
 TRACES = "data/traces/{model}/{set}/{shard}.jsonl"
+LABELS = "data/labels/{model}/{set}/{shard}.jsonl"
 CONTRACTS = "data/traces/{model}/{set}/{shard}.engine.json"
 VERDICTS = "data/verdicts/{model}/{set}/{shard}.jsonl"
 REWRITES = "data/rewrites/{model}/{set}/{shard}.jsonl"
@@ -336,6 +344,7 @@ def every_artefact():
         *files(CONTRACTS, pairs()),
         *files(VERDICTS, pairs()),
         *files(VERDICTS.replace(".jsonl", ".judge.json"), pairs()),
+        *files(LABELS, labelled()),
         *files(REWRITES, taught()),
         *dataset_files("train.jsonl", "rejected.jsonl", "card.md", "report.json"),
         *(file for name in imported for file in model_files(name)),

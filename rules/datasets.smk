@@ -13,6 +13,11 @@ def dataset_inputs(pattern):
     return paths
 
 
+def labels(wildcards):
+    mixture = config["datasets"][wildcards.dataset]["mixture"]
+    return files(LABELS, labelled(*mixture))
+
+
 def benchmark_problems(wildcards):
     names = [name for b in config["benchmarks"].values() for name in b["sets"]]
     return files(PROBLEMS, [("", name) for name in names])
@@ -56,6 +61,7 @@ rule build_dataset:
         traces=dataset_inputs(TRACES),
         verdicts=dataset_inputs(VERDICTS),
         rewrites=dataset_inputs(REWRITES),
+        labels=labels,
         benchmarks=benchmark_problems,
         tokenizer=lambda wildcards: tokenizer(wildcards)[0],
         system=lambda wildcards: text_files(dataset_system(wildcards)),
@@ -86,7 +92,7 @@ rule build_dataset:
         "python scripts/build_dataset.py --dataset {wildcards.dataset}"
         " --problems {input.problems} --traces {input.traces}"
         " --verdicts {input.verdicts} --rewrites {input.rewrites}"
-        " --benchmarks {input.benchmarks} --templates {params.templates:q}"
+        " --labels {input.labels} --benchmarks {input.benchmarks} --templates {params.templates:q}"
         " --mixture {params.mixture:q} {params.system:q}"
         " --curation {params.curation:q} {params.tokenizer:q}"
         " --confidential {params.confidential}"

@@ -15,8 +15,10 @@ from pydantic import BaseModel, TypeAdapter
 
 from retrace import environment
 from retrace.curation import Settings, build, card
+from retrace.curation.labels import with_labels
 from retrace.prompts import Template
 from retrace.rows import (
+    Label,
     Problem,
     Rewrite,
     Trace,
@@ -29,6 +31,7 @@ from retrace.texts import read_text
 
 R = TypeVar("R", bound=BaseModel)
 TEMPLATES: TypeAdapter[dict[str, Template]] = TypeAdapter(dict[str, Template])
+ROWS = ("problems", "traces", "verdicts", "rewrites")
 log = logging.getLogger("build_dataset")
 
 
@@ -48,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     dataset = build.build(
         recipe,
-        _rows(args.problems, Problem),
+        with_labels(_rows(args.problems, Problem), _rows(args.labels, Label)),
         _rows(args.traces, Trace),
         _rows(args.verdicts, Verdict),
         _rows(args.rewrites, Rewrite),
@@ -80,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--dataset", required=True, help="its name")
-    for kind in ("problems", "traces", "verdicts", "rewrites"):
+    for kind in ROWS:
         add(f"--{kind}", type=Path, nargs="+", required=True)
+    add("--labels", type=Path, nargs="*", default=[], help="grades of the problems")
     add("--benchmarks", type=Path, nargs="*", default=[], help="problems to keep out")
     add("--confidential", nargs="*", default=[], help="sets whose texts are not shown")
     add("--templates", type=TEMPLATES.validate_json, required=True, help="of each set")
@@ -114,7 +118,7 @@ def _counter(tokenizer: str | None) -> Callable[[str], int]:
 
 def _inputs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Hashes of the inputs, in an order that is not that of the command line."""
-    for role in ("problems", "traces", "verdicts", "rewrites", "benchmarks"):
+    for role in (*ROWS, "labels", "benchmarks"):
         found = []
         for path in getattr(args, role):
             with open(path, "rb") as file:

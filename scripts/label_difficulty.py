@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from retrace import engines, environment
-from retrace.difficulty import GRADING, Label, count, graded, published
+from retrace.difficulty import GRADING, count, graded, published
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
-from retrace.rows import Problem, read_rows, write_rows
+from retrace.rows import Label, Problem, read_rows, write_rows
 from retrace.sampling import Request, Sampling, ask
 from retrace.stopping import command, set_time_limit
 from retrace.terms import VARIABLE, Terms, terms_of

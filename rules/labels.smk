@@ -1,0 +1,31 @@
+# Labels: a model grades how hard the problems of a set are, where no source says it.
+
+
+def labelling_inputs(wildcards):
+    return model_weights(wildcards.model)[0]
+
+
+rule label_difficulty:
+    input:
+        problems=PROBLEMS,
+        weights=labelling_inputs,
+    output:
+        LABELS,
+    log:
+        "logs/label_difficulty/{model}/{set}/{shard}.log",
+    benchmark:
+        "logs/label_difficulty/{model}/{set}/{shard}.tsv"
+    threads: 8
+    resources:
+        mem_mb=32000,
+        gpu=lambda wildcards: gpus(wildcards.model),
+    params:
+        reach=lambda wildcards: reach(
+            wildcards.model, f"labels/{wildcards.set}/{wildcards.shard}"
+        ),
+        code=code("label_difficulty", ENGINE),
+        software=software(ENGINE),
+    shell:
+        "python scripts/label_difficulty.py --problems {input.problems}"
+        " --model-name {wildcards.model} {params.reach:q}"
+        " --software {params.software} --out {output} 2> {log}"
