@@ -24,6 +24,7 @@ include: "rules/datasets.smk"
 include: "rules/training.smk"
 include: "rules/scores.smk"
 include: "rules/reports.smk"
+include: "rules/preflight.smk"
 
 
 localrules:

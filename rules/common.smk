@@ -7,17 +7,27 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from retrace import environment, fingerprint, terms
+from retrace import environment, fingerprint, preflight, terms
 from retrace import weights as weight_files
 from retrace.config import ConfigError, read_recipe
 from retrace.engines import lending
 from retrace.problems import open_source
 from retrace.problems.base import shard_digests
 
+# Not of the recipe: whether to look before the first job for what would fail.
+PREFLIGHT = config.pop("preflight", True)
+
 try:
     RECIPE = read_recipe(config, Path(workflow.basedir))
 except ConfigError as error:
     sys.exit(f"The config does not describe a recipe:\n{error}")
+# A gated benchmark without a token is left out, with a line that says so.
+SKIPPED = preflight.skipped(RECIPE, Path.cwd())
+for name, reason in SKIPPED.items():
+    if workflow.is_main_process:
+        print(f"benchmark {name} is skipped: {reason}", file=sys.stderr)
+    del RECIPE.benchmarks[name]
+
 # With every default filled in, so that a default that changes is a change.
 config = RECIPE.model_dump(mode="json")
 
