@@ -251,7 +251,9 @@ class ConfigError(ValueError):
 
 
 def read_recipe(config: Mapping[str, Any], root: Path = Path()) -> Recipe:
-    """Check a config. Where a value is `{file: PATH}`, the file's text stands for it.
+    """Check a config. Where a value is `{file: PATH}`, the file's text stands for it;
+    a value that is null is as if it were not there, so a recipe laid over another one
+    can take something out of it.
 
     Args:
         root: folder against which such paths are read.
@@ -279,10 +281,22 @@ def _with_texts(value: Any, root: Path, place: str) -> Any:
         return {
             key: _with_texts(item, root, f"{place}.{key}" if place else str(key))
             for key, item in value.items()
+            if item is not None
         }
     if isinstance(value, list):
         return [_with_texts(item, root, place) for item in value]
     return value
+
+
+def merged(files: Iterable[Path]) -> dict[str, Any]:
+    """Config files laid over one another, as `snakemake --configfile A B` does it."""
+    import yaml
+    from snakemake.utils import update_config
+
+    config: dict[str, Any] = {}
+    for file in files:
+        update_config(config, yaml.safe_load(file.read_text("utf-8")))
+    return config
 
 
 def json_schema() -> dict[str, Any]:

@@ -28,7 +28,13 @@ BYTES_PER_TOKEN = 3.0
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("plan", help="requests, tokens and dollars ahead")
-    parser.add_argument("--configfile", type=Path, default=Path("config.yaml"))
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        help="config files, each laid over those before it",
+    )
     parser.add_argument(
         "--tokens-per-gpu-second",
         type=float,
@@ -39,14 +45,13 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import yaml
 
-    from retrace.config import ConfigError, read_recipe
+    from retrace.config import ConfigError, merged, read_recipe
     from retrace.journal import JournalError
     from retrace.planning import pairs_of
 
     try:
-        recipe = read_recipe(yaml.safe_load(args.configfile.read_text("utf-8")))
+        recipe = read_recipe(merged(args.configfile))
         rows = [
             _row(recipe, *pair, args.tokens_per_gpu_second) for pair in pairs_of(recipe)
         ]

@@ -1,0 +1,119 @@
+"""The recipes of this house: complete, consistent, pinned where they can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retrace.config import ConfigError, Recipe, merged, read_recipe
+from retrace.hub import is_pinned
+from retrace.prompts import fill
+from retrace.rows import TestCase, Tests
+
+ROOT = Path(__file__).parents[2]
+OVER = sorted(path.name for path in (ROOT / "recipes").glob("*.yaml"))
+
+
+def recipe_of(*names: str) -> Recipe:
+    return read_recipe(merged([ROOT / "config.yaml", *(ROOT / n for n in names)]), ROOT)
+
+
+@pytest.fixture(scope="module")
+def sky_t1() -> Recipe:
+    return recipe_of()
+
+
+@pytest.mark.parametrize("name", OVER)
+def test_every_recipe_stands_over_the_first_one(name: str) -> None:
+    recipe = recipe_of(f"recipes/{name}")
+    assert recipe.recipe != "sky-t1-32b-preview"
+    assert recipe.students
+    tested = {one for b in recipe.benchmarks.values() for one in b.models}
+    assert {recipe.models[one].weights for one in tested} >= set(recipe.students)
+
+
+def test_published_numbers_are_of_benchmarks_that_run(sky_t1: Recipe) -> None:
+    assert {one.benchmark for one in sky_t1.published} <= set(sky_t1.benchmarks)
+    versions = {
+        one.score
+        for one in sky_t1.published
+        if one.benchmark == "math500" and one.model == "sky-t1"
+    }
+    assert {82.4, 86.4} <= versions
+
+
+def test_what_can_be_pinned_is_pinned(sky_t1: Recipe) -> None:
+    """No commit of these was ever published with the recipe: a branch stands there."""
+    floating = {
+        one.source.repo
+        for one in sky_t1.sets.values()
+        if one.source.kind == "hub" and not is_pinned(one.source.revision)
+    }
+    assert floating == {
+        "AI-MO/aimo-validation-amc",
+        "Hothan/OlympiadBench",
+        "NovaSky-AI/Sky-T1_data_17k",
+        "RUC-AIBOX/long_form_thought_data_5k",
+        "opencompass/AIME2025",
+        "svc-huggingface/minerva-math",
+    }
+    assert all(is_pinned(one.revision) for one in sky_t1.weights.values())
+
+
+def test_training_sets_are_no_benchmarks(sky_t1: Recipe) -> None:
+    taught = {name for one in sky_t1.datasets.values() for name in one.mixture}
+    tested = {name for one in sky_t1.benchmarks.values() for name in one.sets}
+    assert not taught & tested
+
+
+def test_the_gated_set_is_confidential(sky_t1: Recipe) -> None:
+    gated = [n for n, s in sky_t1.sets.items() if getattr(s.source, "gated", False)]
+    assert gated == ["gpqa-diamond"]
+    assert all(sky_t1.sets[name].confidential for name in gated)
+
+
+def test_the_short_prompts_are_the_recipes_own(sky_t1: Recipe) -> None:
+    def asked(name: str, style: str = "", model: str = "") -> str:
+        template = sky_t1.sets[name].template
+        if model:
+            template = sky_t1.models[model].templates.get(name, template)
+        given = {"tests": [TestCase(input="1")], "starter_code": "def f():"}
+        tests = Tests.model_validate({"style": style, **given}) if style else None
+        return fill(template, "Q {x}", tests)
+
+    box = "Return your final response within \\boxed{}"
+    assert asked("numina-math") == f"{box}. Q {{x}}"
+    assert asked("aime24") == f"{box}. Q {{x}}"
+    assert asked("aime24", model="sky-t1") == f"Q {{x}}\n{box}"
+    assert asked("apps", "stdin").endswith("after the definition. Q {x}\ndef f():")
+    assert asked("apps", "call").endswith("at the final solution. Q {x}\ndef f():")
+    assert asked("lcb-easy", "call").endswith("at the final solution. Q {x}")
+    assert asked("taco-train", "stdin") == (
+        "\nQUESTION:\nQ {x}\nUse Standard Input format\nANSWER:\n"
+    )
+    assert asked("taco-train", "call") == (
+        "\nQUESTION:\nQ {x}\ndef f():\nUse Call-Based format\nANSWER:\n"
+    )
+    teacher = sky_t1.models["qwq-32b-preview"].system
+    assert isinstance(teacher, str)
+    assert len(teacher) == 107
+    assert sky_t1.models["qwen2.5-32b-instruct"].system == teacher
+
+
+def test_a_long_prompt_comes_from_its_file(sky_t1: Recipe, tmp_path: Path) -> None:
+    template = sky_t1.rewriters["sections"].prompt.template
+    assert template.endswith("{trace}")
+    assert "<|end_of_solution|>" in template
+    config = merged([ROOT / "config.yaml"])
+    with pytest.raises(ConfigError, match="cannot read prompts/sections"):
+        read_recipe(config, tmp_path)
+
+
+def test_null_takes_out_what_lies_below() -> None:
+    config = merged([ROOT / "config.yaml"])
+    config["datasets"]["sky-t1"]["mixture"]["apps"] = None
+    config["benchmarks"]["mmlu"] = None
+    recipe = read_recipe(config, ROOT)
+    assert "apps" not in recipe.datasets["sky-t1"].mixture
+    assert "mmlu" not in recipe.benchmarks
