@@ -151,6 +151,11 @@ class ProblemSet(Section):
     rewriter: Name | None = Field(
         default=None, description="name in `rewriters`; none: a rule divides the text"
     )
+    typical_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="completion tokens of an answer, for a plan before any is measured",
+    )
 
 
 class Rewriter(Section):

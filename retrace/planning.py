@@ -144,7 +144,11 @@ def rate_of(
 
 
 def estimate(
-    missing: int, rate: Rate, prices: Prices, tokens_per_gpu_second: float | None
+    missing: int,
+    rate: Rate,
+    prices: Prices,
+    tokens_per_gpu_second: float | None,
+    is_batch: bool = False,
 ) -> dict[str, Any]:
     """Tokens, GPU hours and dollars for requests that are not yet answered."""
     completion = missing * rate.completion
@@ -156,7 +160,7 @@ def estimate(
         "prompt_tokens": round(missing * rate.prompt),
         "completion_tokens": round(completion),
     }
-    dollars = prices.of_usage(usage)
+    dollars = prices.of_usage(usage, is_batch)
     if hours is not None:
         dollars += prices.of_gpus(hours * 3600.0, 1)
     return {**usage, "gpu_hours": hours, "dollars": dollars, "tokens": rate.source}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ FIGURES = (
 SUMMED = ("answered", *(key for _, key in FIGURES))
 MEASURED_PROMPTS = 200
 BYTES_PER_TOKEN = 3.0
+# Tokens of a prompt whose problem is not there yet.
+UNSEEN_PROMPT = 400.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -45,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-
+    from retrace import forecast
     from retrace.config import ConfigError, merged, read_recipe
     from retrace.journal import JournalError
     from retrace.planning import pairs_of
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         rows = [
             _row(recipe, *pair, args.tokens_per_gpu_second) for pair in pairs_of(recipe)
         ]
+        rows += [*forecast.rewriting(recipe, rows), *forecast.training(recipe)]
     except (ConfigError, JournalError, OSError) as error:
         print(f"retrace plan: {error}", file=sys.stderr)
         return 1
@@ -69,73 +73,43 @@ def run(args: argparse.Namespace) -> int:
 def _row(
     recipe: Recipe, stage: str, model: str, name: str, throughput: float | None
 ) -> dict[str, Any]:
+    from retrace.forecast import expected
     from retrace.journal import journals_under
     from retrace.planning import estimate, rate_of, requests_of, sampling_of
     from retrace.progress import Progress
 
-    problems = _problems(recipe, name)
     row: dict[str, Any] = {"stage": stage, "model": model, "set": name}
+    problems = _problems(recipe, name)
+    sampling = sampling_of(recipe, model, name)
     if problems is None:
-        return row | {"requests": None, "answered": 0, "missing": None}
-    requests, answered = _known(recipe, model, name, problems)
+        requests, answered = (expected(recipe, name) or 0) * sampling.n, 0
+        prompt = UNSEEN_PROMPT
+        if not requests:
+            return row | {"requests": None, "answered": 0, "missing": None}
+    else:
+        requests, answered = _known(recipe, model, name, problems)
+        asked = requests_of(recipe, model, name, problems)
+        bodies = [request.body() for request in islice(asked, MEASURED_PROMPTS)]
+        sizes = [sum(len(m["content"].encode()) for m in b["messages"]) for b in bodies]
+        prompt = sum(sizes) / len(sizes) / BYTES_PER_TOKEN if sizes else 0.0
     journals = Path("journals") / model
     own = [Progress(p).read_on() for p in journals_under(journals / name)]
     others = [Progress(p).read_on() for p in journals_under(journals)]
-    bodies = [
-        request.body()
-        for request in islice(
-            requests_of(recipe, model, name, problems), MEASURED_PROMPTS
-        )
-    ]
-    sizes = [sum(len(m["content"].encode()) for m in b["messages"]) for b in bodies]
-    prompt = sum(sizes) / len(sizes) / BYTES_PER_TOKEN if sizes else 0.0
-    bound = (prompt, float(sampling_of(recipe, model, name).max_tokens))
+    typical = recipe.sets[name].typical_tokens
+    rate = rate_of(own, others, (prompt, float(typical or sampling.max_tokens)))
+    if typical and rate.source == "at most":
+        rate = replace(rate, source="typical")
     missing = requests - answered
-    prices = recipe.models[model].terms.prices
-    cost = estimate(missing, rate_of(own, others, bound), prices, throughput)
-    return row | {"requests": requests, "answered": answered, "missing": missing} | cost
-
-
-def _rewrite_row(
-    recipe: Recipe,
-    model: str,
-    teacher: str,
-    name: str,
-    rows: list[dict[str, Any]],
-    throughput: float | None,
-) -> dict[str, Any]:
-    """A rewrite for every right trace; for every trace while none is judged."""
-    from retrace.journal import journals_under
-    from retrace.planning import estimate, rate_of
-    from retrace.progress import Progress
-
-    row: dict[str, Any] = {"stage": "rewrite", "model": model, "set": name}
-    traces = next(
-        row["requests"] for row in rows if (row["model"], row["set"]) == (teacher, name)
+    chosen = recipe.models[model]
+    kind = chosen.engine.kind
+    cost = estimate(
+        missing,
+        rate,
+        chosen.terms.prices,
+        throughput if kind == "vllm" else None,
+        kind == "openai_batch",
     )
-    right = _right_traces(recipe, teacher, name)
-    requests = traces if right is None else right
-    if requests is None:
-        return row | {"requests": None, "answered": 0, "missing": None}
-    folder = Path("journals") / model / f"rewrites-of-{teacher}" / name
-    own = [Progress(p).read_on() for p in journals_under(folder)]
-    answered = min(sum(journal.answered for journal in own), requests)
-    rewriter = recipe.rewriters[str(recipe.sets[name].rewriter)]
-    longest = float(rewriter.sampling.max_tokens)
-    missing = requests - answered
-    prices = recipe.models[model].terms.prices
-    # A rewrite's prompt holds the trace; without history both are at most this long.
-    cost = estimate(missing, rate_of(own, [], (longest, longest)), prices, throughput)
     return row | {"requests": requests, "answered": answered, "missing": missing} | cost
-
-
-def _right_traces(recipe: Recipe, teacher: str, name: str) -> int | None:
-    from retrace.rows import Verdict, read_rows
-
-    files = sorted(Path("data/verdicts", teacher, name).glob("*.jsonl"))
-    if len(files) != recipe.sets[name].shards:
-        return None
-    return sum(row.ok for file in files for row in read_rows(file, Verdict))
 
 
 def _problems(recipe: Recipe, name: str) -> list[Any] | None:

@@ -74,7 +74,8 @@ def sample_first_shard(config: dict[str, Any]) -> None:
     """Do what the rules do for one of two shards."""
     recipe = read_recipe(config)
     source = recipe.sets["words"].source
-    for number, problems in enumerate(shard(source.problems("words"), 2)):
+    for number in range(2):
+        problems = list(shard(source.problems("words"), 2, number))
         write_rows(Path(f"data/problems/words/{number:04}.jsonl"), problems)
         if number == 0:
             sample(config, problems, f"{number:04}")
