@@ -192,6 +192,10 @@ def zero3(settings: Settings) -> dict[str, Any]:
         "stage": 3,
         "overlap_comm": True,
         "contiguous_gradients": True,
+        # Buckets in proportion to the model: the fixed defaults take gigabytes.
+        "reduce_bucket_size": "auto",
+        "stage3_prefetch_bucket_size": "auto",
+        "stage3_param_persistence_threshold": "auto",
         "stage3_gather_16bit_weights_on_model_save": True,
     }
     if "optimizer" in settings.offload:

@@ -37,4 +37,4 @@ rule train_student:
         " --training {params.training:q} --threads {threads}"
         " --checkpoints checkpoints/{wildcards.student} --shards {params.shards}"
         " --software {params.software}"
-        " --out models/{wildcards.student} --metrics {output.metrics} 2> {log}"
+        " --out models/{wildcards.student} --metrics {output.metrics} > {log} 2>&1"
