@@ -1,7 +1,7 @@
-"""What comes after sampling, estimated before any of it exists: rewriting and training.
+"""What comes after sampling, estimated before it exists: rewriting and training.
 
-These are rough on purpose. Each constant says where it is from; docs/recipes.md compares
-the outcome with what was published.
+These are rough on purpose. Each constant says where it is from; docs/recipes.md
+compares the outcome with what was published.
 """
 
 from __future__ import annotations
