@@ -15,7 +15,7 @@ from retrace.problems import open_source
 from retrace.problems.base import shard_digests
 
 # Not of the recipe: whether to look before the first job for what would fail.
-PREFLIGHT = config.pop("preflight", True)
+PREFLIGHT = str(config.pop("preflight", True)).lower() != "false"
 
 try:
     RECIPE = read_recipe(config, Path(workflow.basedir))
