@@ -204,13 +204,17 @@ def trace_of(problem: Problem, model: str, sample: int, answer: Answer) -> Trace
     )
 
 
-def describe_contracts(model: str, contracts: Mapping[str, int]) -> list[str]:
+def describe_contracts(
+    model: str, contracts: Mapping[str, int], prompt: str = ""
+) -> list[str]:
     """What answered, as lines of JSON. Answers under two contracts are `mixed`.
 
-    `contracts` counts the `contract` texts of answers; failed requests have none.
+    `prompt` is the hash of the prompt. `contracts` counts the `contract` texts of
+    answers; failed requests have none.
     """
     told: dict[str, Any] = {
         "model": model,
+        **({"prompt": prompt} if prompt else {}),
         "mixed": len([text for text in contracts if text]) > 1,
         "failed": contracts.get("", 0),
         "contracts": [

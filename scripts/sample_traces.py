@@ -17,7 +17,14 @@ from pathlib import Path
 from retrace import engines, environment
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
-from retrace.rows import Problem, Trace, read_rows, write_lines, write_rows
+from retrace.rows import (
+    Problem,
+    Trace,
+    content_id,
+    read_rows,
+    write_lines,
+    write_rows,
+)
 from retrace.sampling import (
     Answer,
     Request,
@@ -64,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             about=about,
         )
         write_rows(options.out, traces(options, problems, answers, contracts))
-    write_lines(options.engine_out, describe_contracts(options.model_name, contracts))
+    asked_with = content_id([prompt.model_dump(mode="json"), shots])
+    lines = describe_contracts(options.model_name, contracts, asked_with)
+    write_lines(options.engine_out, lines)
     return 0
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retrace.engines.base import Engine
 
-PLUMBING = ("base", "guard", "lending")
+# Modules that are no engine; `imported` only describes a model that is never asked.
+PLUMBING = ("base", "guard", "imported", "lending")
 
 
 def names() -> list[str]:

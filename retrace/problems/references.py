@@ -13,6 +13,7 @@ from retrace.problems import contest_tests
 from retrace.problems.base import writable
 from retrace.problems.contest_tests import UnusableRowError
 from retrace.problems.filters import Row, value_at
+from retrace.problems.many_outputs import says_many_outputs
 from retrace.rows import Answer, Options, Tests
 from retrace.sections import boxes
 
@@ -36,6 +37,12 @@ class _Reference(BaseModel, ABC):
     def shown(self, reference: Answer | Options | Tests) -> str:
         """What follows the statement: the options, where there are any."""
         return ""
+
+    def read_beside(
+        self, statement: str, reference: Answer | Options | Tests
+    ) -> Answer | Options | Tests:
+        """The reference, with what the statement says about it."""
+        return reference
 
 
 class AnswerColumn(_Reference):
@@ -158,6 +165,11 @@ class AppsTests(_Reference):
     kind: Literal["apps_tests"]
     column: str = "input_output"
     starter_code: str = "starter_code"
+    many_outputs: bool = Field(
+        default=True,
+        description="look in the statement whether several outputs are right; another"
+        " output than the test's is then unchecked, not wrong",
+    )
 
     def columns(self) -> set[str]:
         return {self.column, self.starter_code}
@@ -167,6 +179,13 @@ class AppsTests(_Reference):
         return contest_tests.apps(
             value_at(row, self.column), tidy(starter) if starter else ""
         )
+
+    def read_beside(
+        self, statement: str, reference: Answer | Options | Tests
+    ) -> Answer | Options | Tests:
+        if self.many_outputs and says_many_outputs(statement):
+            return reference.model_copy(update={"many_outputs": True})
+        return reference
 
 
 class LiveCodeBenchTests(_Reference):

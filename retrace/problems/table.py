@@ -182,7 +182,7 @@ class Table(base.Source):
         statement = value_at(row, self.statement)
         if not isinstance(statement, str) or not statement.strip():
             raise UnusableRowError("no_statement")
-        reference = self.reference.of(row)
+        reference = self.reference.read_beside(statement, self.reference.of(row))
         meta = {key: _plain(value_at(row, name)) for key, name in self.meta.items()}
         return Problem.make(
             set_name,

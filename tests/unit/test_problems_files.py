@@ -179,6 +179,21 @@ def test_the_same_id_with_another_text_is_another_problem(tmp_path: Path) -> Non
     assert len({problem.problem_id for problem in load(code(path))}) == 2
 
 
+def test_a_statement_that_admits_several_outputs_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    several = "Print a pair. If there are several answers, print any of them."
+    rows = [hub_rows.apps(text, hub_rows.STDIN) for text in ("Add them.", several)]
+    path.write_bytes(hub_rows.jsonl(rows))
+
+    def marks(table: Source) -> list[bool]:
+        found = [problem.reference for problem in load(table)]
+        return [one.many_outputs for one in found if isinstance(one, Tests)]
+
+    assert marks(code(path)) == [False, True]
+    never = {"kind": "apps_tests", "many_outputs": False}
+    assert marks(source(path, reference=never)) == [False, False]
+
+
 LONG = "9" * 9131
 
 
