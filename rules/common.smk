@@ -163,6 +163,10 @@ def digests(set_name):
     return [source.identity()] * count
 
 
+def from_hub(set_name):
+    return config["sets"][set_name]["source"]["kind"] == "hub"
+
+
 def source_files(wildcards):
     return open_source(config["sets"][wildcards.set]["source"]).files()
 

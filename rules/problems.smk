@@ -12,7 +12,8 @@ rule make_problems:
     benchmark:
         "logs/make_problems/{set}/{shard}.tsv"
     resources:
-        mem_mb=2000,
+        # The longest rows of a hub data set have hundreds of megabytes.
+        mem_mb=lambda wildcards: 4000 if from_hub(wildcards.set) else 2000,
     params:
         source=setting("sets/{set}/source"),
         shards=lookup("sets/{set}/shards", within=config),
