@@ -134,6 +134,7 @@ def served(path: Path, server: FaultServer) -> Checkout:
             "base_url": server.base_url,
             "provider": "test server",
             "model": "nonsense",
+            "concurrency": 4,
             "key_variables": ["RETRACE_TEST_KEY"],
         }
     return Checkout(path, recipe, {"RETRACE_TEST_KEY": "none"})
