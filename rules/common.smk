@@ -44,8 +44,13 @@ os.environ[terms.VARIABLE] = json.dumps(
 # Jobs may lend one another a server that a model's config lets linger; it ends with us.
 lending.become_owner()
 
-# Jobs run the Python that runs Snakemake, unless they bring an environment of their own.
-if not workflow.deployment_settings.deployment_method:
+# The recipe's pins as a conda environment, for `--sdm conda`.
+CONDA = f"../{Path(config['environment']).with_suffix('.yaml')}"
+
+# Otherwise jobs run the Python that runs Snakemake.
+if workflow.deployment_settings.deployment_method:
+    shell.prefix(f'export PYTHONPATH="{ROOT}"; ')
+else:
     shell.prefix(f'export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 

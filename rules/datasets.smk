@@ -1,60 +1,6 @@
 # Datasets: verified rewrites, without duplicates and leaks, mixed as the recipe says.
 
 
-def dataset_inputs(pattern):
-    """Every shard of the teacher's files that a training set is made of."""
-
-    def paths(wildcards):
-        mixture = config["datasets"][wildcards.dataset]["mixture"]
-        return files(
-            pattern, [(teacher_of(wildcards.dataset, name), name) for name in mixture]
-        )
-
-    return paths
-
-
-def labels(wildcards):
-    mixture = config["datasets"][wildcards.dataset]["mixture"]
-    return files(LABELS, labelled(*mixture))
-
-
-def benchmark_problems(wildcards):
-    names = [name for b in config["benchmarks"].values() for name in b["sets"]]
-    return files(PROBLEMS, [("", name) for name in names])
-
-
-def templates(wildcards):
-    """The user turns of the sets in the mixture."""
-    mixture = config["datasets"][wildcards.dataset]["mixture"]
-    return canonical({name: config["sets"][name]["template"] for name in mixture})
-
-
-def dataset_system(wildcards):
-    return config["datasets"][wildcards.dataset]["system"]
-
-
-def system_arguments(wildcards, input):
-    """The system text of the rows, or the file that it was fetched into."""
-    if input.system:
-        return ["--system-file", *input.system]
-    return ["--system", dataset_system(wildcards)]
-
-
-def tokenizer(wildcards):
-    """The base of a student of this dataset: its tokens are what lengths count."""
-    bases = [
-        student["base"]
-        for student in config["students"].values()
-        if student["dataset"] == wildcards.dataset
-    ]
-    return weights(bases[0]) if bases else ([], [])
-
-
-def tokenizer_arguments(wildcards):
-    location = tokenizer(wildcards)[1][1:2]
-    return ["--tokenizer", *location] if location else []
-
-
 rule build_dataset:
     input:
         problems=dataset_inputs(PROBLEMS),
@@ -74,6 +20,8 @@ rule build_dataset:
         "logs/build_dataset/{dataset}.log",
     benchmark:
         "logs/build_dataset/{dataset}.tsv"
+    conda:
+        CONDA
     threads: 8
     resources:
         mem_mb=8000,

@@ -11,6 +11,8 @@ rule fetch_text:
         "logs/fetch_text/{text}.tsv"
     wildcard_constraints:
         text=one_of(RECIPE.texts),
+    conda:
+        CONDA
     resources:
         mem_mb=1000,
     params:
@@ -35,6 +37,8 @@ rule import_traces:
         "logs/import_traces/{model}/{set}/{shard}.tsv"
     wildcard_constraints:
         model=one_of(IMPORTED),
+    conda:
+        CONDA
     resources:
         mem_mb=2000,
     params:

@@ -1,10 +1,6 @@
 # Labels: a model grades how hard the problems of a set are, where no source says it.
 
 
-def labelling_inputs(wildcards):
-    return model_weights(wildcards.model)[0]
-
-
 rule label_difficulty:
     input:
         problems=PROBLEMS,
@@ -15,6 +11,8 @@ rule label_difficulty:
         "logs/label_difficulty/{model}/{set}/{shard}.log",
     benchmark:
         "logs/label_difficulty/{model}/{set}/{shard}.tsv"
+    conda:
+        CONDA
     threads: 8
     resources:
         mem_mb=32000,

@@ -11,6 +11,8 @@ rule make_problems:
         "logs/make_problems/{set}/{shard}.log",
     benchmark:
         "logs/make_problems/{set}/{shard}.tsv"
+    conda:
+        CONDA
     resources:
         # The longest rows of a hub data set have hundreds of megabytes.
         mem_mb=lambda wildcards: 4000 if from_hub(wildcards.set) else 2000,

@@ -1,20 +1,6 @@
 # The report: one self-contained page that says what was done and what came out.
 
 
-# The figures of the page, for Snakemake's own report as well.
-FIGURES = {
-    "scores": "Scores",
-    "pass-rates": "Data",
-    "lengths": "Data",
-    "loss": "Training",
-    "learning_rate": "Training",
-}
-
-
-def report_figures():
-    return [f"reports/{config['recipe']}/{name}.svg" for name in FIGURES]
-
-
 rule build_report:
     input:
         problems=files(PROBLEMS, pairs()),
@@ -46,6 +32,8 @@ rule build_report:
         f"logs/build_report/{config['recipe']}.log",
     benchmark:
         f"logs/build_report/{config['recipe']}.tsv"
+    conda:
+        CONDA
     resources:
         mem_mb=4000,
     params:

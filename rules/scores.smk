@@ -1,46 +1,6 @@
 # Scores: a pure function of verdicts, beside the published numbers.
 
 
-def benchmark_pairs(wildcards):
-    names = config["benchmarks"][wildcards.benchmark]["sets"]
-    return [(wildcards.model, name) for name in names]
-
-
-def benchmark_inputs(pattern):
-    return lambda wildcards: files(pattern, benchmark_pairs(wildcards))
-
-
-def benchmark_samples(wildcards):
-    return canonical(
-        {
-            name: effective_sampling(wildcards.model, name)["n"]
-            for _, name in benchmark_pairs(wildcards)
-        }
-    )
-
-
-def protocol(wildcards):
-    """How a number was obtained: what must agree before two numbers are compared."""
-    model = config["models"][wildcards.model]
-    return canonical(
-        {
-            "weights": config["weights"].get(model["weights"], model["weights"]),
-            "engine": model["engine"],
-            "system": config["texts"].get(text_of(model["system"]), model["system"]),
-            "few_shot": model["few_shot"],
-            "sets": {
-                name: {
-                    "template": effective_template(wildcards.model, name),
-                    "shots": config["sets"][name]["shots"] if model["few_shot"] else [],
-                    "sampling": effective_sampling(wildcards.model, name),
-                    "judge": config["sets"][name]["judge"],
-                }
-                for _, name in benchmark_pairs(wildcards)
-            },
-        }
-    )
-
-
 rule score_benchmark:
     input:
         problems=benchmark_inputs(PROBLEMS),
@@ -52,6 +12,8 @@ rule score_benchmark:
         "logs/score_benchmark/{model}/{benchmark}.log",
     benchmark:
         "logs/score_benchmark/{model}/{benchmark}.tsv"
+    conda:
+        CONDA
     resources:
         mem_mb=2000,
     params:

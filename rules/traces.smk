@@ -16,6 +16,8 @@ rule sample_traces:
         "logs/sample_traces/{model}/{set}/{shard}.tsv"
     wildcard_constraints:
         model=one_of(set(RECIPE.models) - set(IMPORTED)),
+    conda:
+        CONDA
     threads: 8
     resources:
         mem_mb=32000,

@@ -1,10 +1,6 @@
 # Training: a student is fine-tuned on a training set.
 
 
-def base_of(wildcards):
-    return weights(config["students"][wildcards.student]["base"])
-
-
 rule train_student:
     input:
         dataset=lambda wildcards: DATASET.format(
@@ -19,6 +15,8 @@ rule train_student:
         "logs/train_student/{student}.log",
     benchmark:
         "logs/train_student/{student}.tsv"
+    conda:
+        CONDA
     threads: 8
     resources:
         mem_mb=64000,

@@ -10,6 +10,8 @@ rule import_weights:
         "logs/import_weights/{weights}.tsv"
     wildcard_constraints:
         weights=one_of(RECIPE.weights),
+    conda:
+        CONDA
     resources:
         mem_mb=4000,
     params:

@@ -1,0 +1,195 @@
+# What the rules ask of the recipe: inputs, arguments and parameters by wildcards, a
+# section for each stage. Nothing here runs a step.
+
+
+# --- Labels ---------------------------------------------------------------------------
+
+
+def labelling_inputs(wildcards):
+    return model_weights(wildcards.model)[0]
+
+
+# --- Verdicts -------------------------------------------------------------------------
+
+
+def judging_model(wildcards):
+    """The model that an `llm` judge asks; other judges ask none."""
+    return config["sets"][wildcards.set]["judge"].get("model")
+
+
+def judging_engine(wildcards):
+    return engine_module(judging_model(wildcards))
+
+
+def judging_rules(wildcards):
+    """The judge that an `llm` judge tries first."""
+    rules = config["sets"][wildcards.set]["judge"].get("rules")
+    return f"retrace.judging.{rules['kind']}" if rules else None
+
+
+def judging_inputs(wildcards):
+    model = judging_model(wildcards)
+    return model_weights(model)[0] if model else []
+
+
+def judging_arguments(wildcards):
+    model = judging_model(wildcards)
+    if not model:
+        return []
+    shard = f"{wildcards.set}/{wildcards.shard}"
+    return reach(model, f"verdicts-on-{wildcards.model}/{shard}")
+
+
+# --- Rewrites -------------------------------------------------------------------------
+
+
+def rewriter(wildcards):
+    """The set's rewriter with all it consists of, or none: then a rule divides."""
+    name = config["sets"][wildcards.set]["rewriter"]
+    return config["rewriters"][name] if name else None
+
+
+def rewriter_model(wildcards):
+    chosen = rewriter(wildcards)
+    return chosen["model"] if chosen else None
+
+
+def rewriter_engine(wildcards):
+    return engine_module(rewriter_model(wildcards))
+
+
+def rewriter_inputs(wildcards):
+    model = rewriter_model(wildcards)
+    return model_weights(model)[0] if model else []
+
+
+def rewriter_arguments(wildcards):
+    model = rewriter_model(wildcards)
+    if not model:
+        return []
+    shard = f"{wildcards.set}/{wildcards.shard}"
+    return reach(model, f"rewrites-of-{wildcards.model}/{shard}")
+
+
+# --- Datasets -------------------------------------------------------------------------
+
+
+def dataset_inputs(pattern):
+    """Every shard of the teacher's files that a training set is made of."""
+
+    def paths(wildcards):
+        mixture = config["datasets"][wildcards.dataset]["mixture"]
+        return files(
+            pattern, [(teacher_of(wildcards.dataset, name), name) for name in mixture]
+        )
+
+    return paths
+
+
+def labels(wildcards):
+    mixture = config["datasets"][wildcards.dataset]["mixture"]
+    return files(LABELS, labelled(*mixture))
+
+
+def benchmark_problems(wildcards):
+    names = [name for b in config["benchmarks"].values() for name in b["sets"]]
+    return files(PROBLEMS, [("", name) for name in names])
+
+
+def templates(wildcards):
+    """The user turns of the sets in the mixture."""
+    mixture = config["datasets"][wildcards.dataset]["mixture"]
+    return canonical({name: config["sets"][name]["template"] for name in mixture})
+
+
+def dataset_system(wildcards):
+    return config["datasets"][wildcards.dataset]["system"]
+
+
+def system_arguments(wildcards, input):
+    """The system text of the rows, or the file that it was fetched into."""
+    if input.system:
+        return ["--system-file", *input.system]
+    return ["--system", dataset_system(wildcards)]
+
+
+def tokenizer(wildcards):
+    """The base of a student of this dataset: its tokens are what lengths count."""
+    bases = [
+        student["base"]
+        for student in config["students"].values()
+        if student["dataset"] == wildcards.dataset
+    ]
+    return weights(bases[0]) if bases else ([], [])
+
+
+def tokenizer_arguments(wildcards):
+    location = tokenizer(wildcards)[1][1:2]
+    return ["--tokenizer", *location] if location else []
+
+
+# --- Training -------------------------------------------------------------------------
+
+
+def base_of(wildcards):
+    return weights(config["students"][wildcards.student]["base"])
+
+
+# --- Scores ---------------------------------------------------------------------------
+
+
+def benchmark_pairs(wildcards):
+    names = config["benchmarks"][wildcards.benchmark]["sets"]
+    return [(wildcards.model, name) for name in names]
+
+
+def benchmark_inputs(pattern):
+    return lambda wildcards: files(pattern, benchmark_pairs(wildcards))
+
+
+def benchmark_samples(wildcards):
+    return canonical(
+        {
+            name: effective_sampling(wildcards.model, name)["n"]
+            for _, name in benchmark_pairs(wildcards)
+        }
+    )
+
+
+def protocol(wildcards):
+    """How a number was obtained: what must agree before two numbers are compared."""
+    model = config["models"][wildcards.model]
+    return canonical(
+        {
+            "weights": config["weights"].get(model["weights"], model["weights"]),
+            "engine": model["engine"],
+            "system": config["texts"].get(text_of(model["system"]), model["system"]),
+            "few_shot": model["few_shot"],
+            "sets": {
+                name: {
+                    "template": effective_template(wildcards.model, name),
+                    "shots": config["sets"][name]["shots"] if model["few_shot"] else [],
+                    "sampling": effective_sampling(wildcards.model, name),
+                    "judge": config["sets"][name]["judge"],
+                }
+                for _, name in benchmark_pairs(wildcards)
+            },
+        }
+    )
+
+
+# --- Reports --------------------------------------------------------------------------
+
+
+# The figures of the page, for Snakemake's own report as well.
+FIGURES = {
+    "scores": "Scores",
+    "pass-rates": "Data",
+    "lengths": "Data",
+    "loss": "Training",
+    "learning_rate": "Training",
+}
+
+
+def report_figures():
+    return [f"reports/{config['recipe']}/{name}.svg" for name in FIGURES]
