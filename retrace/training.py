@@ -192,10 +192,11 @@ def zero3(settings: Settings) -> dict[str, Any]:
         "stage": 3,
         "overlap_comm": True,
         "contiguous_gradients": True,
-        # Buckets in proportion to the model: the fixed defaults take gigabytes.
-        "reduce_bucket_size": "auto",
-        "stage3_prefetch_bucket_size": "auto",
-        "stage3_param_persistence_threshold": "auto",
+        # In elements. The defaults take gigabytes; buckets in proportion to a small
+        # model are so many that a step on a CPU takes half as long again.
+        "reduce_bucket_size": 50_000_000,
+        "stage3_prefetch_bucket_size": 50_000_000,
+        "stage3_param_persistence_threshold": 100_000,
         "stage3_gather_16bit_weights_on_model_save": True,
     }
     if "optimizer" in settings.offload:
