@@ -12,11 +12,12 @@ UV_PIN := $(or $(shell grep '^uv==' envs/laptop.txt),uv)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test lint format schema lock clean
+.PHONY: help install demo test test-long lint format schema lock clean
 
 help:
 	@echo "make demo    from raw problems to a benchmark table on this machine"
 	@echo "make test    all tests;  .venv/bin/pytest -m 'not slow' for daily work"
+	@echo "make test-long  what takes minutes each"
 	@echo "make lint    style, types and the workflow's own checks"
 	@echo "make lock    compile envs/*.in to envs/*.txt again"
 
@@ -44,6 +45,10 @@ demo: install
 
 test: install
 	pytest
+
+# Minutes of statistics, kills at random moments and gigabytes: not in `make test`.
+test-long: install
+	pytest -m long
 
 lint: install
 	ruff check .

@@ -199,6 +199,7 @@ def test_compaction_waits_for_no_running_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_for_200_000_answers_is_bounded(tmp_path: Path) -> None:
     """An index of hashes and offsets: the texts stay in the file, however long."""
     path = tmp_path / "big.jsonl"

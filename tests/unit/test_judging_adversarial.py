@@ -147,6 +147,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_none_passes_none_crashes_and_memory_stays_bounded() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     judgements = judged(REFERENCES, HOSTILE)

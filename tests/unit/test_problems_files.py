@@ -306,6 +306,7 @@ def test_a_line_of_200_mb_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_1300_mb_of_programs_stream(tmp_path: Path) -> None:
     path = tmp_path / "test.jsonl"
     sizes = [200_000] * 3000 + [30_000_000] * 23

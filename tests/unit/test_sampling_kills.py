@@ -117,6 +117,7 @@ def test_kill_9_costs_only_what_was_in_flight(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
     check_kills(tmp_path, kills=20, problems=400, seed=2)
 

@@ -116,6 +116,7 @@ def test_wilson_covers_what_it_promises(n: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("n", "a", "b"),
     [(30, 0.6, 0.78), (30, 2.2, 0.35), (198, 2.2, 0.35), (500, 0.6, 0.78)],
