@@ -11,6 +11,7 @@ from retrace import environment, fingerprint, preflight, terms
 from retrace import weights as weight_files
 from retrace.config import ConfigError, read_recipe
 from retrace.engines import lending
+from retrace import problems as problem_sources
 from retrace.problems import open_source
 from retrace.problems.base import shard_digests
 
@@ -39,6 +40,11 @@ ROOT = Path(workflow.basedir)
 # Prices, budgets and retries reach the jobs without being a reason to run them again.
 os.environ[terms.VARIABLE] = json.dumps(
     {name: model["terms"] for name, model in config["models"].items()}
+)
+
+# So do the sources of problems: `contents` says which shard a changed source reaches.
+os.environ[problem_sources.VARIABLE] = json.dumps(
+    {name: one["source"] for name, one in config["sets"].items()}
 )
 
 # Jobs may lend one another a server that a model's config lets linger; it ends with us.

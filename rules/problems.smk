@@ -17,13 +17,12 @@ rule make_problems:
         # The longest rows of a hub data set have hundreds of megabytes.
         mem_mb=lambda wildcards: 4000 if from_hub(wildcards.set) else 2000,
     params:
-        source=setting("sets/{set}/source"),
         shards=lookup("sets/{set}/shards", within=config),
         contents=contents,
         code=code("make_problems", SOURCE),
         software=software(SOURCE),
     shell:
         "python scripts/make_problems.py --set {wildcards.set}"
-        " --source {params.source:q} --shard {wildcards.shard}"
-        " --shards {params.shards} --software {params.software}"
+        " --shard {wildcards.shard} --shards {params.shards}"
+        " --software {params.software}"
         " --out {output} 2> {log}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from retrace import environment, problems
 from retrace.hub import HubError
@@ -19,7 +21,7 @@ def main() -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("retrace").setLevel(logging.INFO)
     environment.require(args.software)
-    source = problems.open_source(json.loads(args.source))
+    source = problems.open_source(args.source or given_source(args.set))
     try:
         rows = source.problems(args.set)
         write_rows(args.out, shard(rows, args.shards, args.shard))
@@ -29,10 +31,20 @@ def main() -> int:
     return 0
 
 
+def given_source(set_name: str) -> dict[str, Any]:
+    """The set's source as the run hands it to all its jobs."""
+    source: dict[str, Any] = json.loads(os.environ[problems.VARIABLE])[set_name]
+    return source
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", required=True, help="name of the set")
-    parser.add_argument("--source", required=True, help="the set's source as JSON")
+    parser.add_argument(
+        "--source",
+        type=json.loads,
+        help=f"the set's source as JSON; by default from {problems.VARIABLE}",
+    )
     parser.add_argument("--shard", type=int, required=True)
     parser.add_argument("--shards", type=int, required=True)
     parser.add_argument("--software", nargs="*", default=[])

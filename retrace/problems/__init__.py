@@ -8,6 +8,9 @@ from typing import Any
 
 from retrace.problems.base import Source
 
+# Where a run hands the sources of all its sets to its jobs, as JSON by set.
+VARIABLE = "RETRACE_SOURCES"
+
 
 def open_source(config: Mapping[str, Any]) -> Source:
     """The source that a config section describes; its `kind` names the module."""
