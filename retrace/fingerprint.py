@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = "retrace"
 
@@ -31,10 +32,10 @@ def code_digests(root: Path, script: Path, *modules: str) -> list[str]:
     closure = set(waiting)
     while waiting:
         file = waiting.pop()
-        found = _imports_at(root, file, (root / file).stat().st_mtime_ns) - closure
+        found = _read(root, file).imports - closure
         closure |= found
         waiting.extend(found)
-    return [f"{file.as_posix()} {_digest(root / file)}" for file in sorted(closure)]
+    return [f"{file.as_posix()} {_read(root, file).digest}" for file in sorted(closure)]
 
 
 def constant(root: Path, module: str, name: str) -> tuple[str, ...]:
@@ -60,20 +61,31 @@ def _module_file(root: Path, name: str) -> Path:
     return file
 
 
-def _digest(file: Path) -> str:
-    return _digest_at(file, file.stat().st_mtime_ns)
+class _Read(NamedTuple):
+    """What there is to know of a file: a digest of its tree, and what it imports."""
+
+    digest: str
+    imports: frozenset[Path]
+
+
+def _read(root: Path, file: Path) -> _Read:
+    return _read_at(root, file, (root / file).stat().st_mtime_ns)
 
 
 @cache
-def _digest_at(file: Path, _modified: int) -> str:
-    """Digest a file's tree; the time only keys the cache within one process."""
-    tree = ast.parse(file.read_text("utf-8"), filename=str(file))
+def _read_at(root: Path, file: Path, _modified: int) -> _Read:
+    """Parse a file; the time only keys the cache within one process."""
+    tree = ast.parse((root / file).read_text("utf-8"), filename=str(file))
+    imports: set[Path] = set()
     for node in ast.walk(tree):
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ):
             _drop_docstring(node)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            imports.update(_imports(root, file, node))
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return _Read(digest, frozenset(imports))
 
 
 def _drop_docstring(
@@ -88,25 +100,18 @@ def _drop_docstring(
         node.body = node.body[1:]
 
 
-@cache
-def _imports_at(root: Path, file: Path, _modified: int) -> frozenset[Path]:
-    """What a file imports; the time only keys the cache within one process."""
-    return frozenset(_imports(root, file))
-
-
-def _imports(root: Path, file: Path) -> Iterator[Path]:
-    """Files of the repository that a file imports, and the packages they lie in."""
-    tree = ast.parse((root / file).read_text("utf-8"), filename=str(file))
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(file, node)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        for name in names:
-            if name.split(".")[0] == PACKAGE:
-                yield from _files_of(root, name)
+def _imports(
+    root: Path, file: Path, node: ast.Import | ast.ImportFrom
+) -> Iterator[Path]:
+    """Files of the repository that a statement imports, and their packages."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        base = _absolute(file, node)
+        names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    for name in names:
+        if name.split(".")[0] == PACKAGE:
+            yield from _files_of(root, name)
 
 
 def _absolute(file: Path, node: ast.ImportFrom) -> str:

@@ -160,7 +160,8 @@ def contents(wildcards):
 
     For a source that is cheap to go through this is a hash of the shard's own rows:
     Snakemake reruns everything below a job that runs, so a set that grew must rerun
-    only the jobs of the shards that got a row. A large source counts as a whole.
+    only the jobs of the shards that got a row. A large source counts as a whole, and
+    so does one that is a single shard.
     """
     return digests(wildcards.set)[int(wildcards.shard)]
 
@@ -169,7 +170,7 @@ def contents(wildcards):
 def digests(set_name):
     source = open_source(config["sets"][set_name]["source"])
     count = config["sets"][set_name]["shards"]
-    if source.listed_while_planning():
+    if count > 1 and source.listed_while_planning():
         return shard_digests(source.problems(set_name), count)
     return [source.identity()] * count
 

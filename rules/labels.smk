@@ -11,6 +11,8 @@ rule label_difficulty:
         "logs/label_difficulty/{model}/{set}/{shard}.log",
     benchmark:
         "logs/label_difficulty/{model}/{set}/{shard}.tsv"
+    # A server that is up is kept busy.
+    priority: 1
     conda:
         CONDA
     threads: 8

@@ -13,6 +13,8 @@ rule rewrite_traces:
         "logs/rewrite_traces/{model}/{set}/{shard}.log",
     benchmark:
         "logs/rewrite_traces/{model}/{set}/{shard}.tsv"
+    # A server that is up is kept busy.
+    priority: 1
     conda:
         CONDA
     threads: 8

@@ -16,6 +16,8 @@ rule sample_traces:
         "logs/sample_traces/{model}/{set}/{shard}.tsv"
     wildcard_constraints:
         model=one_of(set(RECIPE.models) - set(IMPORTED)),
+    # A server that is up is kept busy.
+    priority: 1
     conda:
         CONDA
     threads: 8
