@@ -1,4 +1,4 @@
-"""On what terms a model is asked: its prices, its budget, how hard requests are tried.
+"""On what terms a model is asked: prices, budget, retries, the running of its engine.
 
 None of it changes an answer, so none of it makes a step stale.
 """
@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +33,11 @@ class Terms(BaseModel):
         description="dollars that all answers of this model may cost together",
     )
     effort: Effort = Field(default_factory=Effort, description="retries and patience")
+    operation: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the engine that change no answer; a run moves them"
+        " here from `engine`",
+    )
 
     def open_budget(self, journals: Sequence[Path], own: Path) -> Budget:
         """The budget, with what the model's journals hold already spent."""

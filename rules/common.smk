@@ -37,12 +37,8 @@ if SKIPPED:
 
 ROOT = Path(workflow.basedir)
 
-# Prices, budgets and retries reach the jobs without being a reason to run them again.
-os.environ[terms.VARIABLE] = json.dumps(
-    {name: model["terms"] for name, model in config["models"].items()}
-)
-
-# So do the sources of problems: `contents` says which shard a changed source reaches.
+# Sources of problems reach the jobs without being a reason to run them again:
+# `contents` says which shard a changed source reaches.
 os.environ[problem_sources.VARIABLE] = json.dumps(
     {name: one["source"] for name, one in config["sets"].items()}
 )
@@ -212,7 +208,7 @@ def model_weights(model):
 def reach(model, journal):
     """The arguments by which a script asks a model, and keeps what it answers."""
     return [
-        *("--engine", canonical(config["models"][model]["engine"])),
+        *("--engine", canonical(engine(model))),
         *model_weights(model)[1],
         *("--journals", f"journals/{model}"),
         *("--journal", f"journals/{model}/{journal}.jsonl"),
@@ -240,6 +236,32 @@ def gpus(model):
     """GPUs that a model's server needs on its node."""
     engine = config["models"][model]["engine"]
     return engine.get("tensor_parallel", 0) * engine.get("data_parallel", 0)
+
+
+def operation(model):
+    """The settings of a model's engine that change no answer."""
+    return fingerprint.constant(ROOT, engine_module(model), "OPERATION")
+
+
+def engine(model):
+    """The settings of a model's engine that are a reason to ask again."""
+    settings = config["models"][model]["engine"]
+    return {
+        key: value for key, value in settings.items() if key not in operation(model)
+    }
+
+
+def terms_of(model):
+    """Prices, budget, retries, and the settings that `engine` leaves out."""
+    section = config["models"][model]
+    kept = {key: section["engine"][key] for key in operation(model)}
+    return section["terms"] | {"operation": kept | section["terms"]["operation"]}
+
+
+# They reach the jobs without being a reason to run them again.
+os.environ[terms.VARIABLE] = json.dumps(
+    {name: terms_of(name) for name in config["models"]}
+)
 
 
 # --- Prompts and sampling ---------------------------------------------------------------

@@ -162,7 +162,7 @@ def protocol(wildcards):
     return canonical(
         {
             "weights": config["weights"].get(model["weights"], model["weights"]),
-            "engine": model["engine"],
+            "engine": engine(wildcards.model),
             "system": config["texts"].get(text_of(model["system"]), model["system"]),
             "few_shot": model["few_shot"],
             "sets": {

@@ -25,7 +25,7 @@ rule sample_traces:
         mem_mb=32000,
         gpu=lambda wildcards: gpus(wildcards.model),
     params:
-        engine=setting("models/{model}/engine"),
+        engine=lambda wildcards: canonical(engine(wildcards.model)),
         weights=lambda wildcards: model_weights(wildcards.model)[1],
         prompt=prompt,
         system=lambda wildcards, input: [f"--system={file}" for file in input.system],

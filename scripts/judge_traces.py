@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from pathlib import Path
 from retrace.environment import require
 from retrace.judging import judge_traces, open_judge
 from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines, write_rows
+from retrace.terms import VARIABLE, Terms, terms_of
 
 log = logging.getLogger("judge_traces")
 
@@ -31,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     with open_judge(config, args.threads) as judge:
         if args.engine:
             reach = (args.engine, args.weights, args.revision)
-            judge.connect(*reach, args.journal, args.journals)
+            terms = args.terms.get(config["model"], Terms())
+            judge.connect(*reach, args.journal, args.journals, terms)
         verdicts = judge_traces(judge, problems, traces)
         count = write_rows(args.out, _counted(verdicts, counts))
         contract = json.dumps(judge.contract(), sort_keys=True, ensure_ascii=False)
@@ -50,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contract-out", type=Path, required=True)
     model = parser.add_argument_group("a judge that asks a model")
     model.add_argument("--engine", type=json.loads, help="the model's engine as JSON")
+    terms = os.environ.get(VARIABLE, "{}")
+    model.add_argument("--terms", type=terms_of, default=terms, help="of each model")
     model.add_argument("--weights", help="directory, hub id or the API's name")
     model.add_argument("--revision", default="", help="commit of a hub id")
     model.add_argument("--journals", type=Path, help="folder of the model's journals")

@@ -55,7 +55,10 @@ def grade(options: argparse.Namespace, problems: Sequence[Problem]) -> list[Labe
     with (
         Journal(options.journal, others) as journal,
         engines.load(
-            options.engine, options.weights, options.revision, server_log
+            options.engine | terms.operation,
+            options.weights,
+            options.revision,
+            server_log,
         ) as engine,
     ):
         answers = ask(

@@ -60,9 +60,10 @@ def ask_all(
     about = {"model": rewriter["model"], "set": args.problems.parent.name}
     others = journals_under(args.journals)
     terms = args.terms.get(rewriter["model"], Terms())
+    settings = args.engine | terms.operation
     with (
         Journal(args.journal, others) as journal,
-        engines.load(args.engine, args.weights, args.revision, log_file) as engine,
+        engines.load(settings, args.weights, args.revision, log_file) as engine,
     ):
         answers = ask(
             requests,

@@ -55,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log = options.engine_log or options.journal.with_suffix(".engine.log")
     others = journals_under(options.journals)
     terms = options.terms.get(options.model_name, Terms())
+    settings = options.engine | terms.operation
     about = {"model": options.model_name, "set": options.problems.parent.name}
     contracts: Counter[str] = Counter()
     with (
         Journal(options.journal, others) as journal,
-        engines.load(options.engine, options.weights, options.revision, log) as engine,
+        engines.load(settings, options.weights, options.revision, log) as engine,
     ):
         answers = ask(
             requests,

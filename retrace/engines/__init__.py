@@ -2,8 +2,8 @@
 
 An engine module holds `Settings`, a pydantic model with `kind: Literal["<name>"]`, and
 `make(settings, weights, revision, log)`, which returns a `retrace.engines.base.Engine`,
-and `SOFTWARE`, the packages whose versions can change an answer. Nothing else has to
-know of it.
+`SOFTWARE`, the packages whose versions can change an answer, and `OPERATION`, the
+settings that cannot. Nothing else has to know of it.
 """
 
 from __future__ import annotations

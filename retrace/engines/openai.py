@@ -13,6 +13,13 @@ from retrace.engines.base import Endpoint, Engine, EngineError, Rates
 
 # Nothing that is installed here changes what a remote model answers.
 SOFTWARE: tuple[str, ...] = ()
+# Settings that change no answer: no step is stale for them.
+OPERATION = (
+    "key_variables",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "concurrency",
+)
 
 
 class Settings(BaseModel):

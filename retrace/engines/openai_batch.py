@@ -30,6 +30,15 @@ log = logging.getLogger(__name__)
 
 # Packages whose version can change what this module gives.
 SOFTWARE = ("openai",)
+# Settings that change no answer: no step is stale for them.
+OPERATION = (
+    "key_variable",
+    "window",
+    "requests_per_batch",
+    "bytes_per_batch",
+    "poll",
+    "rounds",
+)
 MARK = "retrace"
 OVER = ("completed", "failed", "expired", "cancelled")
 FULL = "token_limit_exceeded"

@@ -30,6 +30,8 @@ from retrace.engines.base import Endpoint, Engine, EngineError, log_tail, revisi
 
 # Packages whose version can change what this module gives.
 SOFTWARE = ("vllm", "torch", "transformers", "tokenizers")
+# Settings that change no answer: no step is stale for them.
+OPERATION = ("start_timeout", "concurrency", "linger")
 
 log = logging.getLogger(__name__)
 

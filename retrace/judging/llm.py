@@ -24,6 +24,7 @@ from retrace.judging.equality import NOT_MINE
 from retrace.rows import Answer, Problem, Reason
 from retrace.sampling import Answer as Reply
 from retrace.sampling import Request, Sampling, ask
+from retrace.terms import Terms
 
 BATCH = 256
 MAX_ANSWER = 400
@@ -81,6 +82,7 @@ class Judge(base.Judge[Policy]):
         revision: str,
         journal: Path,
         journals: Path,
+        terms: Terms,
     ) -> None:
         """Ask this engine, and keep every reply in a journal."""
         from retrace import engines
@@ -89,12 +91,18 @@ class Judge(base.Judge[Policy]):
         log = journal.with_suffix(".engine.log")
 
         def through(requests: Sequence[Request]) -> list[Reply]:
+            others = journals_under(journals)
+            settings = engine | terms.operation
             with (
-                Journal(journal, journals_under(journals)) as opened,
-                engines.load(engine, weights, revision, log) as running,
+                Journal(journal, others) as opened,
+                engines.load(settings, weights, revision, log) as running,
             ):
                 about = {"model": self.policy.model, "for": "judging"}
-                return list(ask(requests, running, opened, about=about))
+                budget = terms.open_budget(others, journal)
+                replies = ask(
+                    requests, running, opened, terms.effort, budget=budget, about=about
+                )
+                return list(replies)
 
         self.ask = through
 

@@ -99,6 +99,19 @@ def test_new_problems_rerun_their_shard_and_ask_only_for_themselves(
     assert server.seen()["requests"] == done.recipe["sets"]["sums"]["sampling"]["n"]
 
 
+def test_the_terms_and_the_running_of_an_engine_make_nothing_stale(
+    done: Checkout,
+) -> None:
+    teacher = done.recipe["models"]["teacher"]
+    teacher["engine"]["concurrency"] = 3
+    teacher["engine"]["requests_per_minute"] = 1000
+    teacher["terms"] = {"prices": {"prompt": 1.0}, "budget": 5.0}
+    # Only the page is: it shows the whole config.
+    assert set(done.plan()) == {"build_report"}
+    teacher["engine"]["extra"] = {"reasoning_effort": "low"}
+    assert "sample_traces" in done.plan()
+
+
 def test_another_number_of_shards_asks_nothing(
     done: Checkout, server: FaultServer
 ) -> None:
