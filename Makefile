@@ -12,11 +12,12 @@ UV_PIN := $(or $(shell grep '^uv==' envs/laptop.txt),uv)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-long lint format schema lock clean
+.PHONY: help install demo test test-cluster test-long lint format schema lock clean
 
 help:
 	@echo "make demo    from raw problems to a benchmark table on this machine"
 	@echo "make test    all tests;  .venv/bin/pytest -m 'not slow' for daily work"
+	@echo "make test-cluster  the workflow on a SLURM cluster on loopback (root, Debian)"
 	@echo "make test-long  what takes minutes each"
 	@echo "make lint    style, types and the workflow's own checks"
 	@echo "make lock    compile envs/*.in to envs/*.txt again"
@@ -45,6 +46,10 @@ demo: install
 
 test: install
 	pytest
+
+# As root, with SLURM's packages; otherwise each test says why it is skipped.
+test-cluster: install
+	pytest -m "cluster and not long" tests/cluster
 
 # Minutes of statistics, kills at random moments and gigabytes: not in `make test`.
 test-long: install

@@ -13,6 +13,7 @@ if "recipe" not in config:
 
 
 include: "rules/common.smk"
+include: "rules/cluster.smk"
 include: "rules/stages.smk"
 include: "rules/problems.smk"
 include: "rules/imports.smk"

@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from retrace import environment, fingerprint, preflight, terms
+from retrace import environment, fingerprint, preflight, site, slurm, staging, terms
 from retrace import weights as weight_files
 from retrace.config import ConfigError, read_recipe
 from retrace.engines import lending

@@ -24,7 +24,7 @@ rule build_dataset:
         CONDA
     threads: 8
     resources:
-        mem_mb=8000,
+        **on_cpus(mem_mb=8000, minutes=240),
     params:
         templates=templates,
         mixture=setting("datasets/{dataset}/mixture"),

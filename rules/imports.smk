@@ -11,10 +11,12 @@ rule fetch_text:
         "logs/fetch_text/{text}.tsv"
     wildcard_constraints:
         text=one_of(RECIPE.texts),
+    group:
+        packed("problems")
     conda:
         CONDA
     resources:
-        mem_mb=1000,
+        **on_cpus(mem_mb=1000, minutes=30),
     params:
         text=setting("texts/{text}"),
         code=code("fetch_text"),
@@ -40,7 +42,7 @@ rule import_traces:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        **on_cpus(mem_mb=2000, minutes=60),
     params:
         source=setting("sets/{set}/source"),
         engine=setting("models/{model}/engine"),

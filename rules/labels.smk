@@ -13,12 +13,13 @@ rule label_difficulty:
         "logs/label_difficulty/{model}/{set}/{shard}.tsv"
     # A server that is up is kept busy.
     priority: 1
+    group:
+        packed("label", "model", gpus=asked_gpus)
     conda:
         CONDA
     threads: 8
     resources:
-        mem_mb=32000,
-        gpu=lambda wildcards: gpus(wildcards.model),
+        **on_gpus(asked_gpus, mem_mb=32000, minutes=240),
     params:
         reach=lambda wildcards: reach(
             wildcards.model, f"labels/{wildcards.set}/{wildcards.shard}"

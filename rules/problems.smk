@@ -11,11 +11,16 @@ rule make_problems:
         "logs/make_problems/{set}/{shard}.log",
     benchmark:
         "logs/make_problems/{set}/{shard}.tsv"
+    group:
+        packed("problems")
     conda:
         CONDA
     resources:
         # The longest rows of a hub data set have hundreds of megabytes.
-        mem_mb=lambda wildcards: 4000 if from_hub(wildcards.set) else 2000,
+        **on_cpus(
+            mem_mb=lambda wildcards: 4000 if from_hub(wildcards.set) else 2000,
+            minutes=30,
+        ),
     params:
         shards=lookup("sets/{set}/shards", within=config),
         contents=contents,

@@ -35,7 +35,7 @@ rule build_report:
     conda:
         CONDA
     resources:
-        mem_mb=4000,
+        **on_cpus(mem_mb=4000, minutes=60),
     params:
         name=lookup("recipe", within=config),
         description=lookup("description", within=config),

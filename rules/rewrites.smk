@@ -15,14 +15,13 @@ rule rewrite_traces:
         "logs/rewrite_traces/{model}/{set}/{shard}.tsv"
     # A server that is up is kept busy.
     priority: 1
+    group:
+        packed("rewrite", "model", gpus=rewriter_gpus)
     conda:
         CONDA
     threads: 8
     resources:
-        mem_mb=32000,
-        gpu=lambda wildcards: (
-            gpus(rewriter_model(wildcards)) if rewriter(wildcards) else 0
-        ),
+        **on_gpus(rewriter_gpus, mem_mb=32000, minutes=120),
     params:
         judge=setting("sets/{set}/judge"),
         rewriter=lambda wildcards: canonical(rewriter(wildcards)),

@@ -12,10 +12,12 @@ rule score_benchmark:
         "logs/score_benchmark/{model}/{benchmark}.log",
     benchmark:
         "logs/score_benchmark/{model}/{benchmark}.tsv"
+    group:
+        packed("score", "model")
     conda:
         CONDA
     resources:
-        mem_mb=2000,
+        **on_cpus(mem_mb=2000, minutes=15),
     params:
         samples=benchmark_samples,
         protocol=protocol,

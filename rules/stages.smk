@@ -2,6 +2,22 @@
 # section for each stage. Nothing here runs a step.
 
 
+# --- Traces ---------------------------------------------------------------------------
+
+
+def asked_gpus(wildcards):
+    return gpus(wildcards.model)
+
+
+def is_taught(wildcards):
+    return (wildcards.model, wildcards.set) in taught()
+
+
+def sampling_minutes(wildcards):
+    """A shard of a training set has thousands of problems, a benchmark hundreds."""
+    return 1440 if is_taught(wildcards) else 120
+
+
 # --- Labels ---------------------------------------------------------------------------
 
 
@@ -15,6 +31,11 @@ def labelling_inputs(wildcards):
 def judging_model(wildcards):
     """The model that an `llm` judge asks; other judges ask none."""
     return config["sets"][wildcards.set]["judge"].get("model")
+
+
+def judging_gpus(wildcards):
+    model = judging_model(wildcards)
+    return gpus(model) if model else 0
 
 
 def judging_engine(wildcards):
@@ -52,6 +73,11 @@ def rewriter(wildcards):
 def rewriter_model(wildcards):
     chosen = rewriter(wildcards)
     return chosen["model"] if chosen else None
+
+
+def rewriter_gpus(wildcards):
+    model = rewriter_model(wildcards)
+    return gpus(model) if model else 0
 
 
 def rewriter_engine(wildcards):

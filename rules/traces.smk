@@ -18,12 +18,13 @@ rule sample_traces:
         model=one_of(set(RECIPE.models) - set(IMPORTED)),
     # A server that is up is kept busy.
     priority: 1
+    group:
+        packed("sample", "model", gpus=asked_gpus, unless=is_taught)
     conda:
         CONDA
     threads: 8
     resources:
-        mem_mb=32000,
-        gpu=lambda wildcards: gpus(wildcards.model),
+        **on_gpus(asked_gpus, mem_mb=32000, minutes=sampling_minutes),
     params:
         engine=lambda wildcards: canonical(engine(wildcards.model)),
         weights=lambda wildcards: model_weights(wildcards.model)[1],

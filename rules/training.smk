@@ -19,8 +19,7 @@ rule train_student:
         CONDA
     threads: 8
     resources:
-        mem_mb=64000,
-        gpu=8,
+        **on_gpus(lambda wildcards: 8, mem_mb=64000, minutes=1440),
     params:
         base=lambda wildcards: base_of(wildcards)[1],
         ranks=lookup("students/{student}/ranks", within=config),

