@@ -27,6 +27,7 @@ include: "rules/training.smk"
 include: "rules/scores.smk"
 include: "rules/reports.smk"
 include: "rules/preflight.smk"
+include: "rules/provenance.smk"
 
 
 localrules:
@@ -38,4 +39,4 @@ localrules:
 rule all:
     default_target: True
     input:
-        every_artefact(),
+        wanted_artefacts(),

@@ -17,6 +17,9 @@ from retrace.problems.base import shard_digests
 
 # Not of the recipe: whether to look before the first job for what would fail.
 PREFLIGHT = str(config.pop("preflight", True)).lower() != "false"
+# Nor is whether DVC records a run that succeeded, and which of its stages runs.
+RECORD = str(config.pop("record", True)).lower() != "false"
+STAGE = config.pop("stage", None)
 
 try:
     RECIPE = read_recipe(config, Path(workflow.basedir))

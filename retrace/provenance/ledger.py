@@ -1,0 +1,147 @@
+"""What DVC has recorded: the md5 of every file, from dvc.lock and the cache.
+
+A folder stands in dvc.lock with one hash, that of a list of its files. The list itself
+is in DVC's cache, or on a remote; where it is in neither, the folder can only be judged
+as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from retrace.provenance.stages import PROVENANCE
+
+LOCK = "dvc.lock"
+CACHE = Path(".dvc/cache/files/md5")
+
+
+class LedgerError(ValueError):
+    """A dvc.lock that is missing or damaged: says what to do."""
+
+
+@dataclass(frozen=True)
+class Out:
+    """A recorded output of a stage."""
+
+    path: str
+    md5: str
+    stage: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.md5.endswith(".dir")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """A dvc.lock, with the lists of its folders where they are at hand."""
+
+    outs: list[Out]
+    deps: dict[str, dict[str, str]]
+    """For each stage the md5 of every dependency, as DVC writes it."""
+    files: dict[str, str]
+    """md5 of every recorded file."""
+    unlisted: list[Out] = field(default_factory=list)
+    """Folders whose list of files is not at hand."""
+
+    def out_of(self, path: str) -> Out | None:
+        return next(
+            (o for o in self.outs if path == o.path or path.startswith(f"{o.path}/")),
+            None,
+        )
+
+
+def read(root: Path) -> Ledger:
+    """Read dvc.lock and the lists of folders that are in the cache.
+
+    Raises:
+        LedgerError: there is no dvc.lock, or it is damaged.
+    """
+    lock = root / LOCK
+    try:
+        told = yaml.load(lock.read_text("utf-8"), Loader=_loader())["stages"]
+        outs = [
+            Out(out["path"], out["md5"], name)
+            for name, stage in told.items()
+            for out in stage.get("outs", [])
+        ]
+        deps = {
+            name: {dep["path"]: dep["md5"] for dep in stage.get("deps", [])}
+            for name, stage in told.items()
+        }
+    except FileNotFoundError as error:
+        raise LedgerError(
+            f"there is no {LOCK}: nothing was recorded here; `retrace record` does it"
+        ) from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise LedgerError(
+            f"{LOCK} is damaged ({type(error).__name__}): get it back with"
+            f" `git checkout {LOCK}`, then `retrace record`"
+        ) from error
+    files: dict[str, str] = {}
+    unlisted = []
+    for out in outs:
+        if not out.is_folder:
+            files[out.path] = out.md5
+            continue
+        listed = listing(root, out.md5)
+        if listed is None:
+            unlisted.append(out)
+        else:
+            files |= {f"{out.path}/{name}": md5 for name, md5 in listed.items()}
+    return Ledger(outs, deps, files, unlisted)
+
+
+def listing(root: Path, md5: str) -> dict[str, str] | None:
+    """The files of a folder by its hash, if the cache has an undamaged list."""
+    file = object_path(root, md5)
+    if not file.is_file():
+        return None
+    return parse_listing(file.read_bytes(), md5)
+
+
+def parse_listing(content: bytes, md5: str) -> dict[str, str] | None:
+    """The files in a folder's list; nothing if it is not the list with that hash."""
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.split(".")[0]:
+        return None
+    entries: list[dict[str, Any]] = json.loads(content)
+    return {entry["relpath"]: entry["md5"] for entry in entries}
+
+
+def folder_hash(files: Mapping[str, str]) -> str:
+    """The hash that DVC gives a folder with these files (name to md5)."""
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    text = json.dumps(entries, sort_keys=True).encode()
+    return hashlib.md5(text, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def object_path(root: Path, md5: str) -> Path:
+    """Where DVC's cache keeps an object."""
+    return cache(root) / md5[:2] / md5[2:]
+
+
+def cache(root: Path) -> Path:
+    return root / CACHE
+
+
+def is_recorded_by_rules(stage: str) -> bool:
+    """Whether a stage's outputs are artefacts, not the engines' own records."""
+    return stage != PROVENANCE
+
+
+def files_below(root: Path, out: Out) -> Iterator[str]:
+    """Every file that lies in a recorded folder now."""
+    for file in sorted((root / out.path).rglob("*")):
+        if file.is_file() or file.is_symlink():
+            yield file.relative_to(root).as_posix()
+
+
+def _loader() -> type[Any]:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
