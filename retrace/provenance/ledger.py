@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from retrace.provenance.stages import PROVENANCE
+from retrace.provenance import stages
 
 LOCK = "dvc.lock"
 CACHE = Path(".dvc/cache/files/md5")
@@ -33,6 +33,8 @@ class Out:
     path: str
     md5: str
     stage: str
+    private: bool = False
+    """Whether it never goes to a remote."""
 
     @property
     def is_folder(self) -> bool:
@@ -67,8 +69,9 @@ def read(root: Path) -> Ledger:
     lock = root / LOCK
     try:
         told = yaml.load(lock.read_text("utf-8"), Loader=_loader())["stages"]
+        private = stages.private_outs(root)
         outs = [
-            Out(out["path"], out["md5"], name)
+            Out(out["path"], out["md5"], name, out["path"] in private)
             for name, stage in told.items()
             for out in stage.get("outs", [])
         ]
@@ -133,7 +136,7 @@ def cache(root: Path) -> Path:
 
 def is_recorded_by_rules(stage: str) -> bool:
     """Whether a stage's outputs are artefacts, not the engines' own records."""
-    return stage != PROVENANCE
+    return stage != stages.PROVENANCE
 
 
 def files_below(root: Path, out: Out) -> Iterator[str]:

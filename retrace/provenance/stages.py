@@ -148,6 +148,17 @@ def outs_of_stage(root: Path, name: str) -> list[str]:
     return [out_of(entry) for entry in entries]
 
 
+def private_outs(root: Path) -> set[str]:
+    """What the dvc.yaml at hand keeps from remotes."""
+    content = yaml.safe_load((root / FILE).read_text("utf-8"))
+    entries = (e for s in content["stages"].values() for e in s.get("outs", []))
+    return {
+        out_of(entry)
+        for entry in entries
+        if isinstance(entry, Mapping) and not entry[out_of(entry)].get("push", True)
+    }
+
+
 def holds(out: str, path: str) -> bool:
     """Whether a recorded file or folder is a path or holds it."""
     return path == out or path.startswith(f"{out}/")

@@ -1,0 +1,105 @@
+"""What a DVC remote holds, hashed as it streams by: for an auditor without the data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from retrace.provenance import ledger
+from retrace.provenance.hashing import Digest, digest
+from retrace.provenance.verify import Fault, Verified
+
+THREADS = 8
+PUSH = "whoever has the data: `retrace verify --repair`, then `dvc push`"
+
+
+class RemoteError(RuntimeError):
+    """A remote that cannot be read: says which and why."""
+
+
+def verify(root: Path, name: str | None, only: Sequence[str] = ()) -> Verified:
+    """Read every recorded object on a remote and hash it; nothing is written.
+
+    Raises:
+        LedgerError: nothing is recorded, or dvc.lock is damaged.
+        RemoteError: there is no such remote, or it cannot be reached.
+    """
+    book = ledger.read(root)
+    store = _open(root, name)
+    done = Verified()
+    started = time.monotonic()
+    done.excluded = sorted(out.path for out in book.outs if out.private)
+    objects = _objects(book, store, done, only)
+    with ThreadPoolExecutor(THREADS) as threads:
+        results = threads.map(lambda md5: _digest(store, md5), objects)
+        for (md5, paths), found in zip(objects.items(), results, strict=True):
+            done.files += 1
+            done.size += found.size if found else 0
+            if found is None or found.md5 != md5:
+                what = "the remote has not its bytes" if found is None else (
+                    f"the remote's bytes have md5 {found.md5}, recorded is {md5}"
+                )
+                done.faults += [Fault(p, "remote", what, PUSH) for p in paths]
+    done.seconds["hash"] = time.monotonic() - started
+    return done
+
+
+def _objects(
+    book: ledger.Ledger, store: Any, done: Verified, only: Sequence[str]
+) -> dict[str, list[str]]:
+    """For each object the recorded files that are its bytes."""
+    found: dict[str, list[str]] = {}
+
+    def take(md5: str, path: str) -> None:
+        if not only or any(path == o or path.startswith(f"{o}/") for o in only):
+            found.setdefault(md5, []).append(path)
+
+    for out in book.outs:
+        if out.private:
+            continue
+        if not out.is_folder:
+            take(out.md5, out.path)
+            continue
+        content = _content(store, out.md5)
+        listed = ledger.parse_listing(content, out.md5) if content else None
+        if listed is None:
+            what = "the remote has not the list of its files, or a damaged one"
+            done.faults.append(Fault(out.path, "remote", what, PUSH))
+            continue
+        for file, md5 in listed.items():
+            take(md5, f"{out.path}/{file}")
+    return found
+
+
+def _open(root: Path, name: str | None) -> Any:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        return Repo(str(root)).cloud.get_remote_odb(name)
+    except DvcException as error:
+        raise RemoteError(f"no remote to verify: {error}") from error
+
+
+def _digest(store: Any, md5: str) -> Digest | None:
+    try:
+        with store.fs.open(store.oid_to_path(md5), "rb") as file:
+            return digest(file)
+    except FileNotFoundError:
+        return None
+    except Exception as error:
+        # Clients of S3, SSH and the like raise what they please.
+        raise RemoteError(f"the remote cannot be read: {error}") from error
+
+
+def _content(store: Any, md5: str) -> bytes | None:
+    try:
+        with store.fs.open(store.oid_to_path(md5), "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        return None
+    except Exception as error:
+        raise RemoteError(f"the remote cannot be read: {error}") from error
