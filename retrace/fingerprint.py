@@ -38,6 +38,11 @@ def code_digests(root: Path, script: Path, *modules: str) -> list[str]:
     return [f"{file.as_posix()} {_read(root, file).digest}" for file in sorted(closure)]
 
 
+def file_digest(root: Path, file: Path) -> str:
+    """The digest of one file's code, as `code_digests` writes it."""
+    return _read(root, file).digest
+
+
 def constant(root: Path, module: str, name: str) -> tuple[str, ...]:
     """The strings that a module assigns to a name, read without importing it."""
     tree = ast.parse((root / _module_file(root, module)).read_text("utf-8"))

@@ -7,8 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
-
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from retrace.provenance.gate import Finding

@@ -22,7 +22,10 @@ def why_not(root: Path, recipe: str, configfiles: Sequence[str]) -> str | None:
     """
     if os.environ.get("DVC_STAGE"):
         return ""
-    for needed, why in ((".git", "this is no git clone"), (".dvc", "DVC is not set up")):
+    for needed, why in (
+        (".git", "this is no git clone"),
+        (".dvc", "DVC is not set up"),
+    ):
         if not (root / needed).exists():
             return f"Not recorded by DVC: {why} here."
     from retrace.provenance import stages

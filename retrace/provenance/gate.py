@@ -121,9 +121,8 @@ def _is_from_its_job(state: State, path: str, found: Digest) -> bool:
         return True  # told as missing
     modified = (state.root / path).stat().st_mtime
     # tar and scp keep whole seconds.
-    return (
-        abs(modified - record.finished) < SAME_TIME
-        or modified == int(record.finished)
+    return abs(modified - record.finished) < SAME_TIME or modified == int(
+        record.finished
     )
 
 

@@ -43,7 +43,7 @@ def digest_file(path: Path) -> Digest | None:
     """Hash a file; nothing if it is not there."""
     try:
         with open(path, "rb", buffering=0) as file:
-            return digest(file)  # type: ignore[arg-type]
+            return digest(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -66,7 +66,9 @@ def training_id(row: Json) -> str:
     said = [row["system"], user, assistant, row["trace_id"]]
     ids = (content_id([*said, copy]) for copy in range(MAX_COPIES))
     first = next(ids)
-    return first if first == row["id"] else next((i for i in ids if i == row["id"]), first)
+    return (
+        first if first == row["id"] else next((i for i in ids if i == row["id"]), first)
+    )
 
 
 def request_of(root: Path, record: Record, problem: Json, sample: int) -> Json:

@@ -67,7 +67,9 @@ def plan(root: Path, configfiles: Sequence[str]) -> Plan:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True)
         if done.returncode or not out.exists():
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise PlanError("\n".join(["Snakemake cannot plan this recipe:", *said[-12:]]))
+            raise PlanError(
+                "\n".join(["Snakemake cannot plan this recipe:", *said[-12:]])
+            )
         told = json.loads(out.read_text("utf-8"))
     jobs = [Job(**job) for job in told["jobs"]]
     return Plan(told["config"], told["rules"], jobs)

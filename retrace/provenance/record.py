@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,7 +228,7 @@ def run_dvc(root: Path, *arguments: str, wait: float = WAIT) -> str:
         time.sleep(0.5)
 
 
-def _compare(root: Path, digests: dict[str, Digest]) -> None:
+def _compare(root: Path, digests: Mapping[str, Digest]) -> None:
     """DVC trusts times where it can; what it recorded must be what was hashed here."""
     recorded = ledger.read(root).files
     wrong = [path for path, found in digests.items() if recorded.get(path) != found.md5]

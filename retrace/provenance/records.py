@@ -56,7 +56,9 @@ def read_all(root: Path) -> Iterator[Record]:
     """Every record, by path of the output."""
     folder = root / FOLDER
     files = (file for file in folder.rglob("*") if file.is_file())
-    for path, file in sorted((_output(file.relative_to(folder)), file) for file in files):
+    for path, file in sorted(
+        (_output(file.relative_to(folder)), file) for file in files
+    ):
         yield _parse(path, file)
 
 

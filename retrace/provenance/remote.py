@@ -39,8 +39,10 @@ def verify(root: Path, name: str | None, only: Sequence[str] = ()) -> Verified:
             done.files += 1
             done.size += found.size if found else 0
             if found is None or found.md5 != md5:
-                what = "the remote has not its bytes" if found is None else (
-                    f"the remote's bytes have md5 {found.md5}, recorded is {md5}"
+                what = (
+                    "the remote has not its bytes"
+                    if found is None
+                    else (f"the remote's bytes have md5 {found.md5}, recorded is {md5}")
                 )
                 done.faults += [Fault(p, "remote", what, PUSH) for p in paths]
     done.seconds["hash"] = time.monotonic() - started

@@ -81,7 +81,9 @@ def _get_back(
         _fetch(root, book, path, kept)
         found = digest_file(kept)
         if found is None or found.md5 != md5:
-            raise RecordingError("neither the cache nor a remote has its recorded bytes")
+            raise RecordingError(
+                "neither the cache nor a remote has its recorded bytes"
+            )
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and done.aside is not None:

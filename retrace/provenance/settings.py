@@ -29,7 +29,9 @@ def watched(
             before it.
         jobs: rule and wildcards of each job.
     """
-    paths = {path for rule, wildcards in jobs for path in reads(rule, config, wildcards)}
+    paths = {
+        path for rule, wildcards in jobs for path in reads(rule, config, wildcards)
+    }
     if () in paths:
         return {name: [] for name in files}
     found = {

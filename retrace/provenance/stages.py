@@ -23,7 +23,7 @@ FILE = "dvc.yaml"
 RECORDS = ".snakemake/metadata"
 # The stage that holds Snakemake's own records, so that a clone has them too.
 PROVENANCE = "provenance"
-HEADER = f"""\
+HEADER = """\
 # Written by `retrace record`: one stage for each rule of the recipe, for DVC to hash
 # what Snakemake made. Edit the config or the rules instead, and record again.
 """
@@ -95,8 +95,10 @@ def confidential(path: str, config: Mapping[str, Any]) -> bool:
     """Whether a path holds rows of a confidential set."""
     parts = PurePosixPath(path).parts
     names = {name for name, one in config["sets"].items() if one["confidential"]}
-    return parts[:1] == ("data",) and parts[1:2] != ("datasets",) and bool(
-        names & set(parts[2:])
+    return (
+        parts[:1] == ("data",)
+        and parts[1:2] != ("datasets",)
+        and bool(names & set(parts[2:]))
     )
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from retrace.provenance import identity, ledger, records
 from retrace.provenance.hashing import Digest, digest_files
@@ -88,7 +89,9 @@ def verify(
 
 
 def _wanted(path: str, only: Sequence[str]) -> bool:
-    return not only or any(path == o or path.startswith(f"{o.rstrip('/')}/") for o in only)
+    return not only or any(
+        path == o or path.startswith(f"{o.rstrip('/')}/") for o in only
+    )
 
 
 def _to_hash(root: Path, book: Ledger) -> Iterator[str]:
@@ -160,7 +163,12 @@ def _code(
     seen: set[str] = set()
     for deps in book.deps.values():
         for path, md5 in deps.items():
-            if path in outs or path in seen or md5.endswith(".dir") or path in book.files:
+            if (
+                path in outs
+                or path in seen
+                or md5.endswith(".dir")
+                or path in book.files
+            ):
                 continue
             seen.add(path)
             found = digests.get(path)
@@ -179,10 +187,8 @@ def _contradictions(book: Ledger) -> Iterator[Fault]:
     for stage, deps in book.deps.items():
         for path, md5 in deps.items():
             if path in wrote and wrote[path].md5 != md5:
-                what = (
-                    f"dvc.lock says that {wrote[path].stage} wrote {wrote[path].md5} and"
-                    f" that {stage} read {md5}"
-                )
+                out = wrote[path]
+                what = f"dvc.lock: {out.stage} wrote {out.md5}, {stage} read {md5}"
                 yield Fault(path, "dvc.lock", what, AGAIN)
 
 
@@ -263,7 +269,7 @@ def _stated(
             yield Fault(path, witness, what, AGAIN)
 
 
-def _json(root: Path, path: str) -> dict[str, dict[str, object]] | dict[str, dict]:  # type: ignore[type-arg]
+def _json(root: Path, path: str) -> dict[str, Any]:
     try:
         found = json.loads((root / path).read_text("utf-8"))
     except ValueError:
