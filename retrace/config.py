@@ -213,7 +213,12 @@ class Paid(Section):
 
 
 class Prices(Section):
-    gpu_hour: float = Field(default=0.0, ge=0, description="dollars for a GPU hour")
+    gpu_hour: float = Field(
+        default=0.0,
+        ge=0,
+        description="dollars for an hour of one GPU, of training and of every model"
+        " whose `terms.prices` say nothing else",
+    )
     published: list[Paid] = Field(
         default_factory=list, description="what others paid, to compare with"
     )
@@ -240,11 +245,24 @@ class Recipe(Section):
     prices: Prices = Field(default_factory=Prices)
 
     @model_validator(mode="after")
+    def _gpus_have_one_price(self) -> Recipe:
+        for name, model in self.models.items():
+            if model.terms.prices.gpu_hour is None:
+                self.models[name] = _with_gpu_price(model, self.prices.gpu_hour)
+        return self
+
+    @model_validator(mode="after")
     def _names_are_defined(self) -> Recipe:
         problems = list(_undefined(self))
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def _with_gpu_price(model: Model, dollars: float) -> Model:
+    prices = model.terms.prices.model_copy(update={"gpu_hour": dollars})
+    terms = model.terms.model_copy(update={"prices": prices})
+    return model.model_copy(update={"terms": terms})
 
 
 # Keys whose text is often long enough to stand in a file of its own.

@@ -11,7 +11,7 @@ MILLION = 1_000_000
 
 
 class Prices(BaseModel):
-    """What a model costs. A model on one's own GPUs has only `gpu_hour`."""
+    """What a model costs: tokens of an API, or hours of one's own GPUs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,7 +30,12 @@ class Prices(BaseModel):
     batch: float = Field(
         default=0.5, ge=0, description="a batch's price, as a share of the usual one"
     )
-    gpu_hour: float = Field(default=0.0, ge=0, description="dollars for a GPU hour")
+    gpu_hour: float | None = Field(
+        default=None,
+        ge=0,
+        description="dollars for an hour of one of our GPUs; the recipe's"
+        " `prices.gpu_hour` when absent",
+    )
 
     def of_usage(self, usage: Mapping[str, int], is_batch: bool = False) -> float:
         """Dollars for one answer's tokens, as the server counted them."""
@@ -52,4 +57,4 @@ class Prices(BaseModel):
         return self.of_usage(usage, is_batch)
 
     def of_gpus(self, seconds: float, gpus: int) -> float:
-        return seconds / 3600.0 * gpus * self.gpu_hour
+        return seconds / 3600.0 * gpus * (self.gpu_hour or 0.0)

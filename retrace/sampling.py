@@ -104,14 +104,11 @@ def ask(
     effort: Effort | None = None,
     *,
     budget: Budget | None = None,
-    key_on: Sequence[str] = (),
     about: dict[str, Any] | None = None,
 ) -> Iterator[Answer]:
     """Answer every request, in order; what a journal holds is not asked again.
 
-    `key_on` names fields of the engine's contract, beyond its identity, that make an
-    answer another one ("tensor_parallel", "device"). `about` goes into the journal's
-    note of this run, for `retrace status`.
+    `about` goes into the journal's note of this run, for `retrace status`.
 
     Everything is answered before this returns; the iterator only reads.
 
@@ -121,8 +118,7 @@ def ask(
         BudgetError: the next request could pass the budget.
         EngineError: the engine did not start, or died twice.
     """
-    contract = engine.contract()
-    identity = engine.identity() | {name: contract[name] for name in key_on}
+    identity = engine.identity()
     keys = [request.key(identity) for request in requests]
     missing = {
         key: request

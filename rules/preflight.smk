@@ -1,6 +1,6 @@
 # Before the first job: what would fail later is said now, in a line each.
 # Jobs that ask a model, in which the wildcard `model` is that model.
-ASKING = ("sample_traces",)
+ASKING = ("sample_traces", "label_difficulty")
 
 
 def planned_work():
@@ -12,6 +12,8 @@ def planned_work():
     rewriting = [job for job in jobs if job.rule.name == "rewrite_traces"]
     models = {job.wildcards_dict["model"] for job in jobs if job.rule.name in ASKING}
     models |= {rewriter_model(job.wildcards) for job in rewriting}
+    judging = [job for job in jobs if job.rule.name == "judge_traces"]
+    models |= {judging_model(job.wildcards) for job in judging}
     return preflight.Work(
         rules=frozenset(job.rule.name for job in jobs),
         models=frozenset(filter(None, models)),

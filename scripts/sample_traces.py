@@ -68,7 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             journal,
             terms.effort,
             budget=terms.open_budget(others, options.journal),
-            key_on=options.key_on,
             about=about,
         )
         write_rows(options.out, traces(options, problems, answers, contracts))
@@ -111,7 +110,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--system", type=Path, help="file of fetch_text with the system message")
     add("--few-shot", action="store_true")
     add("--sampling", type=Sampling.model_validate_json, required=True)
-    add("--key-on", nargs="*", default=[], help="contract fields that key an answer")
     terms = os.environ.get(VARIABLE, "{}")
     add("--terms", type=terms_of, default=terms, help="JSON: terms of each model")
     add("--journals", type=Path, required=True, help="journals of this model, read")

@@ -78,9 +78,11 @@ class Lease:
 
     def publish(self, server: Lent) -> None:
         """Lend a healthy server to whoever takes a lease."""
-        path = self.directory / STATE
+        # Moved into place whole: a guard may be reading what stood there before.
+        path = self.directory / f".{STATE}.{os.getpid()}"
         path.touch(mode=0o600)
         path.write_text(json.dumps(asdict(server)), "utf-8")
+        os.replace(path, self.directory / STATE)
 
     def withdraw(self) -> None:
         """Forget a server that does not answer."""

@@ -20,8 +20,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -51,6 +52,7 @@ OURS = (
     "--tensor-parallel-size",
     "--data-parallel-size",
 )
+KeyField = Literal["tensor_parallel", "data_parallel", "device", "args", "env"]
 POLL = 0.25
 PORT_TRIES = 3
 STOP_WAIT = 15.0
@@ -77,6 +79,11 @@ class Settings(BaseModel):
         default=1800, gt=0, description="seconds until the server must be healthy"
     )
     concurrency: int = Field(default=256, gt=0, description="requests in flight")
+    key_on: list[KeyField] = Field(
+        default_factory=list,
+        description="what else makes an answer another one, so that it is not taken"
+        " from a journal: `args` where a flag changes answers (a quantization, say)",
+    )
     linger: float = Field(
         default=0.0,
         ge=0,
@@ -119,23 +126,28 @@ class VLLM(Engine):
         self._lease: lending.Lease | None = None
 
     def identity(self) -> dict[str, str]:
-        return {
+        identity = {
             "engine": "vllm",
             "version": self._version,
             "revision": self._pinned,
             "dtype": self.settings.dtype,
         }
+        chosen = self._circumstances(self.settings.key_on)
+        return identity | {name: json.dumps(value) for name, value in chosen.items()}
 
     def contract(self) -> dict[str, Any]:
         return {
             **self.identity(),
-            "tensor_parallel": self.settings.tensor_parallel,
-            "data_parallel": self.settings.data_parallel,
-            "device": _device(),
+            **self._circumstances(get_args(KeyField)),
             "attention": _attention(self.log_path),
-            "args": self.settings.args,
-            "env": self.settings.env,
             "seed_policy": "sampling seed + sample number, per request",
+        }
+
+    def _circumstances(self, names: Iterable[str]) -> dict[str, Any]:
+        """What may change a text and is no part of the key unless `key_on` says so."""
+        settings = self.settings.model_dump(mode="json")
+        return {
+            name: _device() if name == "device" else settings[name] for name in names
         }
 
     def start(self) -> Endpoint:

@@ -74,12 +74,16 @@ def build(inputs: Inputs) -> str:
 
 @dataclass(frozen=True)
 class ScoreGroup:
-    """A benchmark with the scores of its models, and what others published for it."""
+    """A benchmark with the scores of its models, and what others published for it.
+
+    `skipped` is the reason why it was not run, if it was not.
+    """
 
     name: str
     description: str
     scores: list[Json]
     elsewhere: list[Json]
+    skipped: str = ""
 
 
 def score_groups(inputs: Inputs) -> list[ScoreGroup]:
@@ -101,7 +105,8 @@ def score_groups(inputs: Inputs) -> list[ScoreGroup]:
                 ],
             )
         )
-    return groups
+    skipped = inputs.section("skipped").items()
+    return groups + [ScoreGroup(name, "", [], [], reason) for name, reason in skipped]
 
 
 def benchmarks(inputs: Inputs) -> list[str]:

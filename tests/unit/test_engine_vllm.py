@@ -5,6 +5,7 @@ Faults are played by a stand-in for vLLM's server module; the slow tests run vLL
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +22,7 @@ from pydantic import ValidationError
 
 from retrace import engines
 from retrace.dispatch import Effort
-from retrace.engines import vllm
+from retrace.engines import lending, vllm
 from retrace.engines.base import EngineError, revision_of
 from retrace.journal import Journal
 from retrace.sampling import Request, Sampling, ask
@@ -104,17 +106,30 @@ def stand_in(tmp_path: Path) -> Path:
 def _leaves_no_process() -> Iterator[None]:
     yield
     until = time.monotonic() + 30
-    while psutil.Process().children(recursive=True) and time.monotonic() < until:
+    while running_children() and time.monotonic() < until:
         time.sleep(0.05)
-    assert psutil.Process().children(recursive=True) == []
+    assert running_children() == []
 
 
-def make(stand_in: Path, weights: Path, mode: str, timeout: int = 90) -> vllm.VLLM:
+def running_children() -> list[psutil.Process]:
+    """What this process has started and has not ended; the guard of a lent server is
+    its child, and a zombie once it has ended."""
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def make(
+    stand_in: Path, weights: Path, mode: str, timeout: int = 90, linger: float = 0.0
+) -> vllm.VLLM:
     mark = str(stand_in / "mark")
     settings = vllm.Settings(
         env={"PYTHONPATH": str(stand_in), "MODE": mode, "MARK": mark},
         start_timeout=timeout,
         concurrency=4,
+        linger=linger,
     )
     return vllm.make(settings, str(weights), "", stand_in / "server.log")
 
@@ -193,6 +208,84 @@ def test_a_crash_is_survived_once(
         effort = Effort(attempts=1, backoff=0.01)
         answers = list(ask(requests(30), engine, journal, effort))
         assert [answer.text for answer in answers] == ["hi"] * 30
+
+
+@pytest.fixture
+def run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process owns the servers that its engines lend one another."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv(lending.OWNER, raising=False)
+    monkeypatch.setenv(lending.OWNER, f"{os.getpid()}:{lending._started(os.getpid())}")
+
+
+def servers(mark: str) -> set[int]:
+    """Stand-ins for vLLM that run: not their guards, nor what they started."""
+    found = set()
+    for pid in stand_ins(mark):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = psutil.Process(pid).cmdline()
+            if command[1:3] == ["-m", vllm.MODULE]:
+                found.add(pid)
+    return found
+
+
+@pytest.mark.usefixtures("run_of_its_own")
+def test_a_lent_server_that_crashed_is_replaced_for_all_who_used_it(
+    stand_in: Path, weights: Path, tmp_path: Path
+) -> None:
+    mark = str(stand_in)
+    with (
+        make(stand_in, weights, "good", linger=0.2) as first,
+        make(stand_in, weights, "good", linger=0.2) as second,
+    ):
+        lent = first.start()
+        assert second.start().base_url == lent.base_url
+        (before,) = servers(mark)
+        os.kill(before, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(before)], timeout=30)
+        assert not first.is_alive()
+        assert not second.is_alive()
+        fresh = first.restart()
+        # The second engine finds the new server; it starts none of its own.
+        assert second.restart().base_url == fresh.base_url
+        assert servers(mark) != {before}
+        assert len(servers(mark)) == 1
+        with Journal(tmp_path / "j.jsonl") as journal:
+            answers = list(ask(requests(5), second, journal))
+        assert [answer.text for answer in answers] == ["hi"] * 5
+
+
+@pytest.mark.usefixtures("run_of_its_own")
+def test_a_job_on_a_lent_server_survives_its_crash(
+    stand_in: Path, weights: Path, tmp_path: Path
+) -> None:
+    with (
+        Journal(tmp_path / "j.jsonl") as journal,
+        make(stand_in, weights, "crash", linger=0.2) as engine,
+    ):
+        effort = Effort(attempts=1, backoff=0.01)
+        answers = list(ask(requests(30), engine, journal, effort))
+        assert [answer.text for answer in answers] == ["hi"] * 30
+    until = time.monotonic() + 30
+    while stand_ins(str(stand_in)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert stand_ins(str(stand_in)) == []
+
+
+def test_a_field_that_keys_makes_another_identity(
+    stand_in: Path, weights: Path
+) -> None:
+    def identity(**settings: Any) -> dict[str, str]:
+        made = vllm.Settings(**settings)
+        return vllm.make(made, str(weights), "", stand_in / "log").identity()
+
+    plain = identity(args=["--quantization=fp8"])
+    assert plain == identity(args=[])
+    keyed = identity(args=["--quantization=fp8"], key_on=["args"])
+    assert keyed == plain | {"args": '["--quantization=fp8"]'}
+    assert keyed != identity(args=[], key_on=["args"])
+    with pytest.raises(ValidationError, match="key_on"):
+        vllm.Settings(key_on=["attention"])
 
 
 def test_a_request_that_kills_the_server_stops_the_job(

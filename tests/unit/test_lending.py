@@ -78,12 +78,12 @@ def test_a_lent_server_outlives_its_starter_and_ends_after_the_last_lease(
 ) -> None:
     first, second = lease, lending.Lease("server")
     assert first.take() is None
-    process = start_guard(lease, linger=0.5)
+    process = start_guard(lease, linger=0.3)
     lent = second.take()
     assert lent is not None
     assert lent.guard == process.pid
     first.release()
-    assert stays(lambda: process.poll() is None, 1.5)
+    assert stays(lambda: process.poll() is None, 0.8)
     second.release()
     assert ends(process)
     assert lease.take() is None
@@ -94,7 +94,7 @@ def test_a_lent_server_ends_with_the_run_even_while_it_is_used(
 ) -> None:
     lease.take()
     process = start_guard(lease, linger=60)
-    assert stays(lambda: process.poll() is None, 1.0)
+    assert stays(lambda: process.poll() is None, 0.6)
     owner.kill()
     owner.wait()
     assert ends(process)
@@ -122,7 +122,7 @@ def test_a_dead_process_holds_no_lease(
     assert holder.stdout is not None
     holder.stdout.readline()
     process = start_guard(lease, linger=0.3)
-    assert stays(lambda: process.poll() is None, 1.0)
+    assert stays(lambda: process.poll() is None, 0.6)
     holder.kill()
     holder.wait()
     holder.stdout.close()

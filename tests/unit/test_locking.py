@@ -25,7 +25,7 @@ def _no_kernel_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quick(path: Path) -> Lock:
-    return Lock(path, renew=0.2, expire=2.0)
+    return Lock(path, renew=0.05, expire=1.0)
 
 
 def test_a_lease_has_one_holder_and_is_renewed(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_lease_has_one_holder_and_is_renewed(tmp_path: Path) -> None:
     assert is_held(path)
     # Longer than the lease lasts without renewal.
     with pytest.raises(LockedError, match=f"process {os.getpid()}"):
-        quick(path).acquire(wait=2.5)
+        quick(path).acquire(wait=1.2)
     lock.release()
     assert not is_held(path)
     again = quick(path)

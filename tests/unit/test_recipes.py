@@ -33,6 +33,17 @@ def test_every_recipe_stands_over_the_first_one(name: str) -> None:
     assert {recipe.models[one].weights for one in tested} >= set(recipe.students)
 
 
+def test_a_gpu_hour_has_one_price_unless_a_model_says_another(sky_t1: Recipe) -> None:
+    price = sky_t1.prices.gpu_hour
+    assert price > 0
+    assert {m.terms.prices.gpu_hour for m in sky_t1.models.values()} == {price}
+    config = merged([ROOT / "config.yaml"])
+    config["models"]["sky-t1"]["terms"] = {"prices": {"gpu_hour": 1.5}}
+    recipe = read_recipe(config, ROOT)
+    assert recipe.models["sky-t1"].terms.prices.of_gpus(3600, 2) == 3.0
+    assert recipe.models["qwq-32b-preview"].terms.prices.gpu_hour == price
+
+
 def test_published_numbers_are_of_benchmarks_that_run(sky_t1: Recipe) -> None:
     assert {one.benchmark for one in sky_t1.published} <= set(sky_t1.benchmarks)
     versions = {

@@ -13,6 +13,7 @@ import pytest
 
 from retrace.report import browser, costs, curation, exports
 from retrace.report.inputs import Inputs, Timing
+from retrace.report.page import build as page_of
 from retrace.report.text import excerpt, script_json, visible
 from retrace.rows import RejectedRow, read_rows, write_rows
 
@@ -191,6 +192,14 @@ def test_students_side_by_side(tmp_path: Path) -> None:
     assert re.search(r"seed</th>\s*<td>2</td>\s*<td>1</td>", table)
     assert "dataset.teacher" not in table
     assert len(re.findall("<b>[0-9.]+</b>", table)) == 6
+
+
+def test_a_skipped_benchmark_has_a_row_with_its_reason() -> None:
+    reason = "owner/name is gated and there is no hub token"
+    shown = page_of(Inputs("some", "", {"skipped": {"gated-one": reason}}))
+    row = re.search(r"gated-one.*?skipped.*?</tr>", without_scripts(shown), re.DOTALL)
+    assert row is not None
+    assert reason in row.group()
 
 
 def test_the_report_of_curation_becomes_tables() -> None:

@@ -16,6 +16,8 @@ import hub_server
 import pytest
 from conftest import Checkout, check_out
 
+pytestmark = pytest.mark.slow
+
 SYSTEM = "Think, then solve:"
 TRACE = (
     "<|begin_of_thought|>\n\nA thought about {0}.\n\n<|end_of_thought|>\n\n"
