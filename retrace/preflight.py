@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrace import environment, hub
+from retrace import environment, hub, slurm
 from retrace.config import HubWeights, Recipe
 from retrace.engines import openai, openai_batch, vllm
 from retrace.judging import code
 from retrace.problems.hub import Source as HubSource
+from retrace.site import Site, unanswered
 
 GB = 1e9
 TIMEOUT = 5.0
-COMMANDS = ("sbatch", "squeue", "scancel")
 
 # Bytes for a parameter: bfloat16 weights; a checkpoint's weights, master copy and both
 # moments of Adam; the checkpoints that are kept; room of a server beyond its weights.
@@ -35,15 +35,25 @@ SERVER = 1.15
 
 
 @dataclass(frozen=True)
+class SlurmWork:
+    """The SLURM jobs of a run, and the file that says what the cluster is like."""
+
+    site: Site
+    site_file: Path
+    requests: frozenset[slurm.Request]
+    status_command: str
+
+
+@dataclass(frozen=True)
 class Work:
     """What is about to run: rules by name, models asked, sets loaded or judged,
-    students trained, and whether SLURM runs it."""
+    students trained, and what SLURM is asked for, if it runs them."""
 
     rules: frozenset[str]
     models: frozenset[str]
     sets: frozenset[str]
     students: frozenset[str]
-    slurm: bool = False
+    slurm: SlurmWork | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ def check(recipe: Recipe, work: Work, root: Path) -> list[Finding]:
         revisions,
         hub_reachable,
         disk,
-        slurm_commands,
+        cluster,
     ]
     if not work.slurm:
         checks += [gpus, sandbox]
@@ -212,13 +222,19 @@ def sandbox(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
             yield Finding(" ".join(str(error).split()))
 
 
-def slurm_commands(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
-    missing = [name for name in COMMANDS if work.slurm and shutil.which(name) is None]
-    if missing:
-        yield Finding(
-            f"SLURM's {', '.join(missing)} not found: log in to a submit node, or load"
-            " its module, or leave out `--profile slurm`"
-        )
+def cluster(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
+    """What SLURM would refuse, where it runs the jobs."""
+    if work.slurm is None:
+        return
+    with_gpus = any(one.gpus for one in work.slurm.requests)
+    questions = unanswered(work.slurm.site, with_gpus)
+    for question in questions:
+        yield Finding(f"{work.slurm.site_file} does not say {question}")
+    if questions and shutil.which("sinfo"):
+        return
+    requests = sorted(work.slurm.requests, key=lambda one: one.name)
+    for line in slurm.objections(requests, work.slurm.status_command):
+        yield Finding(line)
 
 
 def skipped(recipe: Recipe, root: Path) -> dict[str, str]:

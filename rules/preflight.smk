@@ -14,13 +14,41 @@ def planned_work():
     models |= {rewriter_model(job.wildcards) for job in rewriting}
     judging = [job for job in jobs if job.rule.name == "judge_traces"]
     models |= {judging_model(job.wildcards) for job in judging}
+    on_slurm = "slurm" in str(
+        workflow.executor_plugin.name if workflow.executor_plugin else ""
+    )
     return preflight.Work(
         rules=frozenset(job.rule.name for job in jobs),
         models=frozenset(filter(None, models)),
         sets=frozenset(of("set")),
         students=frozenset(of("student")),
-        slurm="slurm"
-        in str(workflow.executor_plugin.name if workflow.executor_plugin else ""),
+        slurm=slurm_work(jobs) if on_slurm else None,
+    )
+
+
+def slurm_work(jobs):
+    """What SLURM will be asked for: a request for each job that it gets."""
+    sent = {workflow.dag.get_job_group(job) or job for job in jobs if not job.is_local}
+    settings = workflow.executor_settings
+    return preflight.SlurmWork(
+        site=SITE,
+        site_file=SITE_FILE.relative_to(ROOT),
+        requests=frozenset(slurm_request(job) for job in sent),
+        status_command=str(settings.status_command),
+    )
+
+
+def slurm_request(job):
+    of = job.resources.get
+    return slurm.Request(
+        name=job.groupid if job.is_group() else job.rule.name,
+        partition=of("slurm_partition"),
+        account=of("slurm_account"),
+        cpus=of("cpus_per_task") or job.threads,
+        mem_mb=of("mem_mb"),
+        minutes=of("runtime"),
+        gpus=of("gpu") or 0,
+        gpu_type=of("gpu_model"),
     )
 
 

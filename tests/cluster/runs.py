@@ -59,6 +59,18 @@ class Checkout(workflow.Checkout):  # type: ignore[misc]
             start_new_session=True,
         )
 
+    def here(self, *arguments: str) -> str:
+        """Run to the end on this machine, without SLURM."""
+        output: str = workflow.Checkout(
+            self.path, self.recipe, self.environment
+        ).snakemake(*arguments)
+        return output
+
+    def log(self, rule: str) -> str:
+        """All that the jobs of a rule wrote, oldest first."""
+        found = (self.path / "logs" / rule).rglob("*.log")
+        return "".join(path.read_text("utf-8") for path in found)
+
     def write_site(self, site: dict[str, Any]) -> None:
         path = self.path / "profiles/slurm/site.yaml"
         path.write_text(yaml.safe_dump(site), "utf-8")

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from retrace import preflight
+from retrace import preflight, slurm
 from retrace.config import Recipe, read_recipe
 from retrace.preflight import Work
+from retrace.site import Site
 from tests import hub_server
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ def work(**options: object) -> Work:
         ["rules", "models", "sets", "students"], frozenset()
     )
     given = {key: frozenset(value) for key, value in options.items() if key != "slurm"}
-    return Work(**{**nothing, **given, "slurm": options.get("slurm", False)})  # type: ignore[arg-type]
+    return Work(**{**nothing, **given, "slurm": options.get("slurm")})  # type: ignore[arg-type]
 
 
 def lines(recipe: Recipe, wanted: Work, root: Path, fatal: bool = True) -> list[str]:
@@ -113,13 +114,32 @@ def test_gpus(
     assert not message or message in found[0].line
 
 
+def on_slurm(site: Site) -> Work:
+    request = slurm.Request("judge", "cpu", None, 8, 8000, 60)
+    file = Path("profiles/slurm/site.yaml")
+    asked = preflight.SlurmWork(site, file, frozenset([request]), "sacct")
+    return work(slurm=asked)
+
+
 def test_slurm_needs_its_commands_and_no_gpu_here(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    (line,) = preflight.slurm_commands(recipe, work(slurm=True), ROOT)
-    assert line.line.startswith("SLURM's sbatch, squeue, scancel not found")
-    assert list(preflight.slurm_commands(recipe, work(), ROOT)) == []
+    site = Site.model_validate({"account": "none", "cpu": {"partition": "cpu"}})
+    (line,) = preflight.cluster(recipe, on_slurm(site), ROOT)
+    assert line.line.startswith("SLURM's sbatch, srun, squeue, scancel, sinfo")
+    assert list(preflight.cluster(recipe, work(), ROOT)) == []
+
+
+def test_an_empty_site_is_asked_its_questions(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    found = [one.line for one in preflight.cluster(recipe, on_slurm(Site()), ROOT)]
+    assert [line.split(":")[0] for line in found] == [
+        "profiles/slurm/site.yaml does not say account",
+        "profiles/slurm/site.yaml does not say cpu.partition",
+    ]
 
 
 def test_a_gated_benchmark_without_a_token_is_skipped(
