@@ -21,7 +21,9 @@ from retrace.config import HubWeights, Recipe
 from retrace.engines import openai, openai_batch, vllm
 from retrace.judging import code
 from retrace.problems.hub import Source as HubSource
+from retrace.problems.table import Labels
 from retrace.site import Site, unanswered
+from retrace.texts import PublishedText
 
 GB = 1e9
 TIMEOUT = 5.0
@@ -104,11 +106,15 @@ def keys(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
 
 def revisions(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
     """Sources that can change under the recipe."""
+    read: list[HubSource | Labels | PublishedText] = []
+    for name in work.sets:
+        source = recipe.sets[name].source
+        if isinstance(source, HubSource):
+            read += [source, *([source.labels] if source.labels else [])]
+    if "fetch_text" in work.rules:
+        read += recipe.texts.values()
     unpinned = {
-        f"{source.repo}@{source.revision}"
-        for name in work.sets
-        if isinstance(source := recipe.sets[name].source, HubSource)
-        and not hub.is_pinned(source.revision)
+        f"{one.repo}@{one.revision}" for one in read if not hub.is_pinned(one.revision)
     }
     for name in sorted(unpinned):
         yield Finding(

@@ -243,6 +243,20 @@ REPOS: dict[str, dict[str, bytes]] = {
             [{"question": "k", "subject": "s", "choices": ["a", "b"], "answer": 1}]
         )
     },
+    "TIGER-Lab/MMLU-Pro": {
+        "data/test-00000-of-00001.parquet": parquet(
+            [
+                {
+                    "question_id": 70,
+                    "question": "q",
+                    "options": list("abcdefghij"),
+                    "answer": "J",
+                    "answer_index": 9,
+                    "category": "business",
+                }
+            ]
+        )
+    },
     "allenai/ai2_arc": {
         "ARC-Challenge/train-00000-of-00001.parquet": parquet(
             [

@@ -56,6 +56,9 @@ def test_an_unpinned_source_is_a_note(
     wanted = work(sets=["amc23", "math500"])
     (note,) = lines(recipe, wanted, ROOT, fatal=False)
     assert note.startswith("AI-MO/aimo-validation-amc@main is not pinned")
+    (note,) = lines(recipe, work(sets=["numina-math"]), ROOT, fatal=False)
+    labels = "NovaSky-AI/labeled_numina_difficulty_859K@main"
+    assert note.startswith(f"{labels} is not pinned")
 
 
 def test_the_hub_is_reached_or_said_to_be_away(
