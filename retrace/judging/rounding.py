@@ -20,21 +20,22 @@ DIGITS_OF_EXACT = 4
 FLOAT = Fraction(1, 10**13)
 """Digits beyond these are those of a floating-point number, not of the value."""
 
-DIGITS_OF_DECIMAL = 3
-"""Significant digits a decimal reference needs to stand for what rounds to it, and an
-answer needs that is coarser than its reference."""
+DIGITS_OF_COARSER = 3
+"""Significant digits that an answer needs which is coarser than its reference."""
 
 NEAR = Fraction(1, 1000)
-"""How near such a coarser answer has to be."""
+"""How much of its size a number may be off where the other side is a decimal: a coarser
+answer from its reference, or what a decimal reference stands for from that reference.
+"""
 
 
 def same(gold: Number, answer: Number, rounding: Rounding) -> bool:
     """Whether an answer's number is the reference's number.
 
     An integer or a terminating fraction is exact: nothing near it is equal to it. A
-    decimal reference stands for every number that rounds to it at its last place. A
-    decimal answer stands for the reference that rounds to it at the answer's last
-    place, if it has digits enough.
+    decimal reference stands for every number that rounds to it at its last place, if
+    half a unit of that place is small beside it. A decimal answer stands for the
+    reference that rounds to it at the answer's last place, if it has digits enough.
     """
     if rounding == "published":
         return any(_published(gold.value * k, answer.value) for k in _HUNDREDS)
@@ -59,16 +60,30 @@ def close(
     if rounding == "exact":
         return False
     if places is not None:
-        digits = len(str(int(abs(gold) * Fraction(10) ** places)))
-        if digits >= DIGITS_OF_DECIMAL and rounds_to(answer.value, gold, places):
+        if _certainly_rounds_to(answer, gold, places):
             return True
         near = abs(gold - answer.value) <= NEAR * abs(gold)
-        return near and _digits(answer) >= DIGITS_OF_DECIMAL and _rounded(gold, answer)
+        return near and _digits(answer) >= DIGITS_OF_COARSER and _rounded(gold, answer)
     if answer.places is None or terminates(gold):
         return False
     if answer.digits > 12 and abs(gold - answer.value) <= FLOAT * abs(gold):
         return True
     return answer.digits >= DIGITS_OF_EXACT and _rounded(gold, answer)
+
+
+def _certainly_rounds_to(answer: Number, written: Fraction, places: int) -> bool:
+    """Whether all that an answer may stand for is written so with so many places.
+
+    A decimal answer is a rounded number itself: 5.25 may stand for 5.249, which is not
+    written 5.3.
+    """
+    unit = 1 / Fraction(10) ** places
+    if unit / 2 > NEAR * abs(written):
+        return False
+    if answer.places is None or answer.places <= places:
+        return rounds_to(answer.value, written, places)
+    slack = 1 / Fraction(10) ** answer.places / 2
+    return abs(answer.value - written) + slack <= unit / 2
 
 
 def rounds_to(value: Fraction, written: Fraction, places: int) -> bool:

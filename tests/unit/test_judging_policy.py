@@ -24,8 +24,12 @@ POLICY: dict[str, list[tuple[str, str, bool]]] = {
     "decimal-reference": [
         ("2.714", "\\frac{19}{7}", True),
         ("2.715", "\\frac{19}{7}", False),
-        ("3.86", "3.8571", True),
+        ("7.86", "7.8571", True),
+        ("1.86", "1.8571", False),
         ("0.3", "\\frac{1}{3}", False),
+        ("8.347", "8.3465", False),
+        ("8.347", "\\frac{16693}{2000}", True),
+        ("8.347", "8.34659", True),
     ],
     "decimal-answer": [
         ("\\frac{3}{7}", "0.42857", True),
