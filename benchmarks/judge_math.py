@@ -102,7 +102,7 @@ def math_verify(pairs: Sequence[Pair], workers: int) -> list[bool]:
     with Pool(
         "retrace.judging.equality:symbolic_alone", workers, 10.0, 2048, ["math_verify"]
     ) as pool:
-        return [bool(outcome and outcome.value) for _tag, outcome in pool.run(entries)]
+        return [bool(outcome.value) for _tag, outcome in pool.run(entries)]
 
 
 def _inside(answer: str) -> str:

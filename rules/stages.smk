@@ -38,6 +38,11 @@ def judging_gpus(wildcards):
     return gpus(model) if model else 0
 
 
+def judging_memory(wildcards):
+    """MB: a model's server needs more than the judge's own workers."""
+    return 32000 if judging_model(wildcards) else 8000
+
+
 def judging_engine(wildcards):
     return engine_module(judging_model(wildcards))
 
@@ -53,12 +58,19 @@ def judging_inputs(wildcards):
     return model_weights(model)[0] if model else []
 
 
-def judging_arguments(wildcards):
-    model = judging_model(wildcards)
-    if not model:
-        return []
-    shard = f"{wildcards.set}/{wildcards.shard}"
-    return reach(model, f"verdicts-on-{wildcards.model}/{shard}")
+def judging_arguments(journal):
+    """How a judge that asks a model reaches it; nothing for other judges."""
+
+    def arguments(wildcards):
+        model = judging_model(wildcards)
+        if not model:
+            return []
+        words = reach(model, journal.format(**wildcards))
+        named = {key[2:]: value for key, value in zip(words[::2], words[1::2])}
+        named["engine"] = json.loads(named["engine"])
+        return ["--judge-reach", canonical(named)]
+
+    return arguments
 
 
 # --- Rewrites -------------------------------------------------------------------------
@@ -75,13 +87,14 @@ def rewriter_model(wildcards):
     return chosen["model"] if chosen else None
 
 
-def rewriter_gpus(wildcards):
-    model = rewriter_model(wildcards)
-    return gpus(model) if model else 0
-
-
 def rewriter_engine(wildcards):
     return engine_module(rewriter_model(wildcards))
+
+
+def rewriting_gpus(wildcards):
+    """The rewriting model and one that judges take turns on the same GPUs."""
+    model = rewriter_model(wildcards)
+    return max(gpus(model) if model else 0, judging_gpus(wildcards))
 
 
 def rewriter_inputs(wildcards):

@@ -19,10 +19,10 @@ rule judge_traces:
         CONDA
     threads: 8
     resources:
-        **on_gpus(judging_gpus, mem_mb=8000, minutes=120),
+        **on_gpus(judging_gpus, mem_mb=judging_memory, minutes=120),
     params:
         judge=setting("sets/{set}/judge"),
-        reach=judging_arguments,
+        reach=judging_arguments("verdicts-on-{model}/{set}/{shard}"),
         code=code("judge_traces", JUDGE, judging_rules, judging_engine),
         software=software(JUDGE, judging_rules, judging_engine),
     shell:

@@ -15,26 +15,23 @@ from pathlib import Path
 from retrace.environment import require
 from retrace.judging import judge_traces, open_judge
 from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines, write_rows
-from retrace.terms import VARIABLE, Terms, terms_of
+from retrace.stopping import command
+from retrace.terms import VARIABLE, terms_of
 
 log = logging.getLogger("judge_traces")
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
-    )
+    log.setLevel(logging.INFO)
     require(args.software)
     config = json.loads(args.judge)
     problems = {row.problem_id: row for row in read_rows(args.problems, Problem)}
     traces = read_rows(args.traces, Trace)
     counts: Counter[str] = Counter()
     with open_judge(config, args.threads) as judge:
-        if args.engine:
-            reach = (args.engine, args.weights, args.revision)
-            terms = args.terms.get(config["model"], Terms())
-            judge.connect(*reach, args.journal, args.journals, terms)
+        if args.judge_reach:
+            judge.connect(args.judge_reach, args.terms)
         verdicts = judge_traces(judge, problems, traces)
         count = write_rows(args.out, _counted(verdicts, counts))
         contract = json.dumps(judge.contract(), sort_keys=True, ensure_ascii=False)
@@ -51,14 +48,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="worker processes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--contract-out", type=Path, required=True)
-    model = parser.add_argument_group("a judge that asks a model")
-    model.add_argument("--engine", type=json.loads, help="the model's engine as JSON")
+    parser.add_argument(
+        "--judge-reach",
+        type=json.loads,
+        help="for a judge that asks a model: engine, weights, revision, journals and"
+        " journal, as JSON",
+    )
     terms = os.environ.get(VARIABLE, "{}")
-    model.add_argument("--terms", type=terms_of, default=terms, help="of each model")
-    model.add_argument("--weights", help="directory, hub id or the API's name")
-    model.add_argument("--revision", default="", help="commit of a hub id")
-    model.add_argument("--journals", type=Path, help="folder of the model's journals")
-    model.add_argument("--journal", type=Path, help="the journal that this job writes")
+    parser.add_argument("--terms", type=terms_of, default=terms, help="of each model")
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser
 
@@ -66,10 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 def _counted(
     verdicts: Iterable[Verdict], counts: Counter[str], seconds: float = 10.0
 ) -> Iterator[Verdict]:
-    """Pass verdicts on, count their reasons, and log progress now and then."""
+    """Pass verdicts on; count their reasons, a model's apart; log progress."""
     last = time.monotonic()
     for verdict in verdicts:
-        counts[verdict.reason.value] += 1
+        model = " by a model" if verdict.by == "llm" else ""
+        counts[f"{verdict.reason.value}{model}"] += 1
         yield verdict
         if time.monotonic() - last > seconds:
             last = time.monotonic()
@@ -81,4 +79,4 @@ def _summary(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(main))

@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     responses = ask_all(args, rewriter, problems, traces) if rewriter else {}
     counts: Counter[str] = Counter()
     with open_judge(json.loads(args.judge), args.threads) as judge:
+        if args.judge_reach:
+            judge.connect(args.judge_reach, args.terms)
         rows = rewriting.rewrite(problems, traces, responses, checks, judge)
         count = write_rows(args.out, _counted(rows, counts))
     log.info("%d rewrites of %d traces", count, len(verdicts))
@@ -87,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         "--rewriter",
         required=True,
         help="model, prompt, sampling and checks as JSON; null divides by the rule",
+    )
+    parser.add_argument(
+        "--judge-reach",
+        type=json.loads,
+        help="for a judge that asks a model: engine, weights, revision, journals and"
+        " journal, as JSON",
     )
     parser.add_argument("--engine", type=json.loads, help="the model's engine as JSON")
     terms = os.environ.get(VARIABLE, "{}")

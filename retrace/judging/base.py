@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -54,9 +54,9 @@ class Judge(ABC, Generic[P]):
         ahead, so memory does not grow with the batch.
         """
 
-    def connect(self, *_reach: Any) -> None:
+    def connect(self, _reach: Mapping[str, Any], _terms: Mapping[str, Any]) -> None:
         """Give a judge that asks a model its engine; the others have no use for one."""
-        raise ValueError(f"{type(self).__module__} asks no model: drop --engine")
+        raise ValueError(f"{type(self).__module__} asks no model: drop --judge-reach")
 
     def contract(self) -> dict[str, Any]:
         """What the verdicts depend on beside the rows, for the shard's side file."""

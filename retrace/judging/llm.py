@@ -11,7 +11,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -58,6 +60,18 @@ class Policy(BaseModel):
     )
 
 
+class Reach(BaseModel):
+    """How the judging model is reached, and where its replies are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    engine: dict[str, Any] = Field(description="the engine's settings")
+    weights: str = Field(default="", description="directory, hub id or the API's name")
+    revision: str = Field(default="", description="commit of a hub id")
+    journals: Path = Field(description="folder of all the model's journals")
+    journal: Path = Field(description="the journal that this job writes")
+
+
 class Judge(base.Judge[Policy]):
     """The rules' judge, with a model behind it once `connect` or `ask` gives one."""
 
@@ -66,6 +80,8 @@ class Judge(base.Judge[Policy]):
         if policy.rules.get("kind") == "llm":
             raise ValueError("judge.rules.kind is 'llm': rules cannot ask a model")
         self._rules = open_judge(policy.rules, workers)
+        self._open = ExitStack()
+        self._contracts: set[str] = set()
         self.ask: Ask | None = None
 
     def __enter__(self) -> Self:
@@ -73,41 +89,52 @@ class Judge(base.Judge[Policy]):
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
         self._rules.__exit__(*error)
 
-    def connect(
-        self,
-        engine: dict[str, Any],
-        weights: str,
-        revision: str,
-        journal: Path,
-        journals: Path,
-        terms: Terms,
-    ) -> None:
-        """Ask this engine, and keep every reply in a journal."""
+    def connect(self, reach: Mapping[str, Any], terms: Mapping[str, Any]) -> None:
+        """Ask the model that `reach` names, on its terms, and keep every reply.
+
+        Nothing is opened before the first answer that no rule decides; what is open
+        then stays open until this judge is closed.
+
+        Raises:
+            ValueError: `reach` does not say how the model is reached.
+        """
+        where = Reach.model_validate(reach)
+        chosen = terms.get(self.policy.model, Terms())
+
+        def begin(requests: Sequence[Request]) -> Iterable[Reply]:
+            self.ask = self._asking(where, chosen)
+            return self.ask(requests)
+
+        self.ask = begin
+
+    def _asking(self, reach: Reach, terms: Terms) -> Ask:
+        """Open the journal and the engine."""
         from retrace import engines
         from retrace.journal import Journal, journals_under
 
-        log = journal.with_suffix(".engine.log")
-
-        def through(requests: Sequence[Request]) -> list[Reply]:
-            others = journals_under(journals)
-            settings = engine | terms.operation
-            with (
-                Journal(journal, others) as opened,
-                engines.load(settings, weights, revision, log) as running,
-            ):
-                about = {"model": self.policy.model, "for": "judging"}
-                budget = terms.open_budget(others, journal)
-                replies = ask(
-                    requests, running, opened, terms.effort, budget=budget, about=about
-                )
-                return list(replies)
-
-        self.ask = through
+        settings = reach.engine | terms.operation
+        others = journals_under(reach.journals)
+        log = reach.journal.with_suffix(".engine.log")
+        journal = self._open.enter_context(Journal(reach.journal, others))
+        engine = self._open.enter_context(
+            engines.load(settings, reach.weights, reach.revision, log)
+        )
+        return partial(
+            ask,
+            engine=engine,
+            journal=journal,
+            effort=terms.effort,
+            budget=terms.open_budget(others, reach.journal),
+            about={"model": self.policy.model, "for": "judging"},
+        )
 
     def contract(self) -> dict[str, Any]:
-        return {**super().contract(), "rules": self._rules.contract()}
+        engines = [json.loads(contract) for contract in sorted(self._contracts)]
+        rules = self._rules.contract()
+        return {**super().contract(), "rules": rules, "engines": engines}
 
     def judge(self, items: Iterable[tuple[Problem, str]]) -> Iterator[Judgement]:
         source = iter(items)
@@ -131,8 +158,8 @@ class Judge(base.Judge[Policy]):
             return found
         if self.ask is None:
             raise ValueError(
-                "the llm judge has no engine: give judge_traces.py --engine, --weights,"
-                " --journal and --journals"
+                "the llm judge has no engine: give the script --judge-reach, which says"
+                " how its model is reached"
             )
         requests = [
             self._request(batch[index][0], found[index].answer, swapped)
@@ -140,6 +167,7 @@ class Judge(base.Judge[Policy]):
             for swapped in (False, True)
         ]
         replies = list(self.ask(requests))
+        self._contracts.update(reply.contract for reply in replies if reply.contract)
         for number, index in enumerate(asked):
             pair = replies[2 * number : 2 * number + 2]
             found[index] = settle(found[index], pair)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retrace.judging import base, equality, extraction, published
+from retrace.judging import equality, extraction, published
 from retrace.judging.base import Judgement
 from retrace.judging.equality import Decision
 from retrace.judging.pool import Outcome, Pool
+from retrace.judging.pooled import Asked, PooledJudge
 from retrace.judging.rounding import Rounding
 from retrace.rows import Answer, Problem, Reason
 from retrace.sections import parse
@@ -33,6 +33,11 @@ class Policy(BaseModel):
         default=list(extraction.FORMS),
         description="where an answer may stand, in order of preference",
     )
+    thought: bool = Field(
+        default=False,
+        description="where the solution holds no answer, the last box of the thought"
+        " counts",
+    )
     protocol: Literal["retrace", "as_published"] = Field(
         default="retrace",
         description="as_published: extraction and comparison as behind SkyThought's"
@@ -49,60 +54,52 @@ class Policy(BaseModel):
     )
 
 
-class Judge(base.Judge[Policy]):
+class Judge(PooledJudge[Policy]):
+    software = SOFTWARE
+
     def __init__(self, policy: Policy, workers: int = 1) -> None:
-        super().__init__(policy, workers)
-        self._pool = Pool(
-            "retrace.judging.equality:slow",
-            workers=workers,
-            cpu_seconds=policy.seconds,
-            memory_mb=policy.memory_mb,
+        target = "retrace.judging.equality:slow"
+        super().__init__(
+            policy, Pool(target, workers, policy.seconds, policy.memory_mb)
         )
 
-    def __exit__(self, *error: Any) -> None:
-        self._pool.__exit__(*error)
-
-    def judge(self, items: Iterable[tuple[Problem, str]]) -> Iterator[Judgement]:
-        entries = (self._prepare(problem, response) for problem, response in items)
-        for (early, answer), outcome in self._pool.run(entries):
-            yield early if early is not None else _settle(answer, outcome)
-
-    def contract(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
-        libraries = {name: version(name) for name in SOFTWARE}
-        return {**super().contract(), "libraries": libraries}
-
-    def _prepare(
-        self, problem: Problem, response: str
-    ) -> tuple[tuple[Judgement | None, str], list[Any] | None]:
-        """Decide at once, or name what a worker has to compare."""
+    def prepare(self, problem: Problem, response: str) -> Judgement | Asked:
         gold = reference(problem)
         if isinstance(gold, Judgement):
-            return (gold, ""), None
+            return gold
         if self.policy.protocol == "as_published":
             return _published(gold, response)
-        found = extraction.find(parse(response).solution, self.policy.forms)
+        sections = parse(response)
+        found = extraction.find(sections.solution, self.policy.forms)
+        if found is None and self.policy.thought:
+            found = extraction.find(sections.thought, ["boxed"])
         if found is None:
             detail = f"none of {', '.join(self.policy.forms)} is in the solution"
-            return (Judgement(Reason.NO_ANSWER, detail=detail), ""), None
+            return Judgement(Reason.NO_ANSWER, detail=detail)
         answer = whole_answer(gold, found)
         decision = equality.quick(gold, answer, self.policy.rounding)
         if decision is not None:
-            return (_judgement(answer, decision), answer), None
-        return (None, answer), [gold, answer, self.policy.rounding]
+            return _judgement(answer, decision)
+        return answer, [gold, answer, self.policy.rounding]
+
+    def settle(self, answer: str, outcome: Outcome) -> Judgement:
+        if outcome.failure:
+            return Judgement(Reason(outcome.failure), answer, "worker", outcome.detail)
+        decision = Decision(*outcome.value)
+        if decision.equal is None:
+            why = decision.detail
+            return Judgement(Reason.UNPARSABLE_REFERENCE, answer, decision.by, why)
+        return _judgement(answer, decision)
 
 
-def _published(
-    gold: str, response: str
-) -> tuple[tuple[Judgement | None, str], list[Any] | None]:
+def _published(gold: str, response: str) -> Judgement | Asked:
     answer = published.answer(response)
     if not answer:
-        return (Judgement(Reason.NO_ANSWER, detail="not even a number"), ""), None
+        return Judgement(Reason.NO_ANSWER, detail="not even a number")
     equal = published.decide(gold, answer) if len(answer) <= equality.MAX_LENGTH else 0
     if equal is None:
-        return (None, answer), [gold, answer, "published"]
-    return (_judgement(answer, Decision(bool(equal), "published")), answer), None
+        return answer, [gold, answer, "published"]
+    return _judgement(answer, Decision(bool(equal), "published"))
 
 
 def reference(problem: Problem) -> str | Judgement:
@@ -143,17 +140,6 @@ def whole_answer(gold: str, found: extraction.Found) -> str:
         if len(group) > 1:
             return ", ".join(group)
     return found.answer
-
-
-def _settle(answer: str, outcome: Outcome | None) -> Judgement:
-    assert outcome is not None
-    if outcome.failure:
-        return Judgement(Reason(outcome.failure), answer, "worker", outcome.detail)
-    decision = Decision(*outcome.value)
-    if decision.equal is None:
-        why = decision.detail
-        return Judgement(Reason.UNPARSABLE_REFERENCE, answer, decision.by, why)
-    return _judgement(answer, decision)
 
 
 def _judgement(answer: str, decision: Decision) -> Judgement:

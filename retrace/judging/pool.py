@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 BATCH = 32
 """Items a worker gets at once: enough that the pipe costs little beside the work."""
@@ -32,6 +32,9 @@ ITEMS_BEFORE_RECYCLING = 20_000
 CLOCK_FACTOR = 12.0
 """The clock may run so many times longer than the CPU limit before a worker is killed:
 only a worker that sleeps or starves meets this limit."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,13 @@ class Pool:
         self._selector.close()
 
     def run(
-        self, entries: Iterable[tuple[Any, list[Any] | None]]
-    ) -> Iterator[tuple[Any, Outcome | None]]:
+        self, entries: Iterable[tuple[T, list[Any] | None]]
+    ) -> Iterator[tuple[T, Outcome]]:
         """Yield (tag, outcome) in the order given.
 
         An entry is a tag, which comes back untouched, and the arguments of one call, or
-        None where there is nothing to run. At most a few batches are read ahead.
+        None where there is nothing to run, and then the outcome is empty. At most a
+        few batches are read ahead.
 
         Raises:
             WorkerError: when workers die before they are ready to work.
@@ -149,7 +153,8 @@ class Pool:
                 window[0].item is None or window[0].item.outcome is not None
             ):
                 first = window.popleft()
-                yield first.tag, first.item.outcome if first.item else None
+                outcome = first.item.outcome if first.item else None
+                yield first.tag, outcome or Outcome()
             if window and (not more or len(window) >= ahead or self._all_busy()):
                 self._listen(queue)
 

@@ -8,14 +8,14 @@ families whose scorer cannot tell right from wrong are refused as references.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retrace.judging import base, extraction
+from retrace.judging import extraction
 from retrace.judging.base import Judgement
 from retrace.judging.pool import Outcome, Pool
+from retrace.judging.pooled import Asked, PooledJudge
 from retrace.rows import Problem, Puzzle, Reason
 from retrace.sections import parse
 
@@ -48,47 +48,45 @@ class Policy(BaseModel):
     )
 
 
-class Judge(base.Judge[Policy]):
+class Judge(PooledJudge[Policy]):
+    software = SOFTWARE
+
     def __init__(self, policy: Policy, workers: int = 1) -> None:
-        super().__init__(policy, workers)
-        self._pool = Pool(
-            "retrace.judging.puzzle:score",
-            workers=workers,
-            cpu_seconds=policy.seconds,
-            memory_mb=policy.memory_mb,
-            preload=["reasoning_gym"],
+        target, preload = "retrace.judging.puzzle:score", ["reasoning_gym"]
+        super().__init__(
+            policy, Pool(target, workers, policy.seconds, policy.memory_mb, preload)
         )
 
-    def __exit__(self, *error: Any) -> None:
-        self._pool.__exit__(*error)
-
-    def judge(self, items: Iterable[tuple[Problem, str]]) -> Iterator[Judgement]:
-        entries = (self._prepare(problem, response) for problem, response in items)
-        for (early, answer), outcome in self._pool.run(entries):
-            yield early if early is not None else _settle(answer, outcome)
-
-    def contract(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
-        libraries = {name: version(name) for name in SOFTWARE}
-        return {**super().contract(), "libraries": libraries}
-
-    def _prepare(
-        self, problem: Problem, response: str
-    ) -> tuple[tuple[Judgement | None, str], list[Any] | None]:
+    def prepare(self, problem: Problem, response: str) -> Judgement | Asked:
         refused = _refused(problem)
         if refused:
-            early = Judgement(Reason.UNPARSABLE_REFERENCE, detail=refused)
-            return (early, ""), None
+            return Judgement(Reason.UNPARSABLE_REFERENCE, detail=refused)
         solution = parse(response).solution
         found = extraction.find(solution, self.policy.forms)
         answer = found.answer if found else solution if self.policy.whole else ""
         if not answer.strip():
-            early = Judgement(Reason.NO_ANSWER, detail="no answer was found")
-            return (early, ""), None
+            return Judgement(Reason.NO_ANSWER, detail="no answer was found")
         assert isinstance(problem.reference, Puzzle)
         family, entry = problem.reference.family, problem.reference.entry
-        return (None, answer), [family, entry, answer.strip()]
+        return answer, [family, entry, answer.strip()]
+
+    def settle(self, answer: str, outcome: Outcome) -> Judgement:
+        if outcome.failure == "judge_error":
+            # These scorers raise on answers they did not expect: such one is wrong.
+            detail = f"the scorer failed: {outcome.detail}"
+            return Judgement(Reason.WRONG_ANSWER, answer, "puzzle", detail)
+        if outcome.failure:
+            return Judgement(Reason(outcome.failure), answer, "puzzle", outcome.detail)
+        points, own, garbage = outcome.value
+        if own < 1.0 or garbage >= 1.0:
+            detail = (
+                f"the scorer gives its own answer {own:.3g}, nonsense {garbage:.3g}"
+            )
+            return Judgement(Reason.UNPARSABLE_REFERENCE, answer, "puzzle", detail)
+        if points >= 1.0:
+            return Judgement(Reason.CORRECT, answer, "puzzle")
+        detail = f"{points:.3g} of 1 point"
+        return Judgement(Reason.WRONG_ANSWER, answer, "puzzle", detail)
 
 
 PROBES = ("?", "no answer", "-31337")
@@ -132,20 +130,3 @@ def _refused(problem: Problem) -> str:
     if not isinstance(row, dict) or row.get("answer") is None:
         return "the entry has no answer, so its scorer cannot be checked against it"
     return ""
-
-
-def _settle(answer: str, outcome: Outcome | None) -> Judgement:
-    assert outcome is not None
-    if outcome.failure == "judge_error":
-        # These scorers raise on answers they did not expect: such an answer is wrong.
-        detail = f"the scorer failed: {outcome.detail}"
-        return Judgement(Reason.WRONG_ANSWER, answer, "puzzle", detail)
-    if outcome.failure:
-        return Judgement(Reason(outcome.failure), answer, "puzzle", outcome.detail)
-    points, own, garbage = outcome.value
-    if own < 1.0 or garbage >= 1.0:
-        detail = f"the scorer gives its own answer {own:.3g} and nonsense {garbage:.3g}"
-        return Judgement(Reason.UNPARSABLE_REFERENCE, answer, "puzzle", detail)
-    if points >= 1.0:
-        return Judgement(Reason.CORRECT, answer, "puzzle")
-    return Judgement(Reason.WRONG_ANSWER, answer, "puzzle", f"{points:.3g} of 1 point")

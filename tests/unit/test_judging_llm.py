@@ -105,7 +105,7 @@ def test_without_an_engine_it_says_what_to_give() -> None:
     problem = Problem.make("set", Domain.MATH, "?", Answer(answer=GOLD))
     with (
         open_judge({"kind": "llm", "model": "judge"}) as judge,
-        pytest.raises(ValueError, match="--engine"),
+        pytest.raises(ValueError, match="--judge-reach"),
     ):
         list(judge.judge([(problem, "\\boxed{all odd n}")]))
 

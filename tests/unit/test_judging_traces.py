@@ -100,6 +100,15 @@ def test_a_box_in_the_thought_alone_is_no_answer() -> None:
     assert verdicts("1", (text, "stop"))[0].reason is Reason.NO_ANSWER
 
 
+def test_a_recipe_may_let_the_box_in_the_thought_count() -> None:
+    texts = (THOUGHT + "It is so.", THOUGHT + "So \\boxed{2}.", "<think>\\boxed{1}")
+    one = problem("1")
+    traces = [trace(one, text, sample=n) for n, text in enumerate(texts)]
+    with open_judge({"kind": "math", "thought": True}) as judge:
+        reasons = [row.reason.value for row in judge_traces(judge, [one], traces)]
+    assert reasons == ["correct", "wrong_answer", "truncated"]
+
+
 def test_a_trace_of_another_shard_is_an_error() -> None:
     with (
         open_judge({"kind": "exact"}) as judge,
