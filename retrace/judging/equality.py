@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrace.judging import latex, numbers
-from retrace.judging.answers import Comparison, plain_words
-from retrace.judging.latex import NotCovered, NotMine
+from retrace.judging.answers import Comparison
 from retrace.judging.rounding import Rounding, same
 from retrace.judging.tidy import key, tidy
+from retrace.judging.tokens import NotCovered, NotMine, is_ambiguous
 from retrace.judging.values import TooLarge
+from retrace.judging.words import plain_words
 from retrace.judging.worker import uncharged
 
 UNCOVERED = "uncovered"
@@ -97,7 +98,7 @@ def _sentence(tidied: str) -> str:
 
 
 def _readings(tidied: str) -> list[tuple[str, bool]]:
-    if latex.is_ambiguous(tidied):
+    if is_ambiguous(tidied):
         return [(tidied, True), (tidied, False)]
     return [(tidied, True)]
 

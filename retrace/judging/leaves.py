@@ -7,9 +7,10 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from retrace.judging import units, values
-from retrace.judging.latex import Node, NotMine
 from retrace.judging.numbers import Number
 from retrace.judging.rounding import Rounding, same
+from retrace.judging.tokens import NotMine
+from retrace.judging.tree import Node
 from retrace.judging.values import TooLarge, Undefined
 
 POINTS = 4

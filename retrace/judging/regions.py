@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from retrace.judging import values
-from retrace.judging.latex import Node, NotMine
+from retrace.judging.tokens import NotMine
+from retrace.judging.tree import Node
 
 Leaf = Callable[[Node, Node], bool]
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from mpmath import MPContext  # type: ignore[import-untyped]
 
-from retrace.judging.latex import Node, NotMine
+from retrace.judging.tokens import NotMine
+from retrace.judging.tree import Node
 
 MAX_BITS = 20_000
 MAX_EXPONENT_BITS = 1_000_000
