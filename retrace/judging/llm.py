@@ -151,7 +151,7 @@ class Judge(base.Judge[Policy]):
         for index in open_ones:
             refused = refuse(found[index].answer)
             if refused:
-                found[index] = _wrong(found[index], refused)
+                found[index] = _wrong(found[index], refused, "llm:refused")
             else:
                 asked.append(index)
         if not asked:
@@ -229,5 +229,5 @@ def settle(before: Judgement, replies: Sequence[Reply]) -> Judgement:
     return _wrong(before, f"the model says: {detail}")
 
 
-def _wrong(before: Judgement, detail: str) -> Judgement:
-    return Judgement(Reason.WRONG_ANSWER, before.answer, "llm", detail)
+def _wrong(before: Judgement, detail: str, by: str = "llm") -> Judgement:
+    return Judgement(Reason.WRONG_ANSWER, before.answer, by, detail)

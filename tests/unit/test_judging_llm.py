@@ -92,6 +92,7 @@ def test_only_two_clear_replies_are_a_pass(texts: list[str], reason: str) -> Non
 def test_answers_that_speak_to_the_judge_never_reach_it(answer: str) -> None:
     found, asked = judged([answer], [])
     assert found[0].reason is Reason.WRONG_ANSWER
+    assert found[0].by != "llm"
     assert asked == []
 
 
