@@ -104,6 +104,7 @@ def test_there_are_enough_attacks() -> None:
     assert len(hostile_programs.NAMES) >= 45
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_each_attack_is_contained(
     mode: str, tmp_path: Path, listener: socket.socket
