@@ -1,7 +1,4 @@
 # What a batch system must be told of a job. Elsewhere only memory and GPUs are said.
-# Jobs are counted (`--jobs`, in every profile of a batch system) where they are sent
-# away, and cores where they run here.
-BATCH = workflow.resource_settings.nodes is not None
 SITE_FILE = ROOT / "profiles/slurm/site.yaml"
 try:
     SITE = site.read_site(SITE_FILE)
@@ -13,6 +10,9 @@ if not workflow.is_main_process:
     slurm.tell_end_of_job()
 if BATCH and SITE.scratch:
     os.environ.setdefault(staging.VARIABLE, SITE.scratch)
+
+# What every job asked for, for `retrace efficiency`.
+ASKED_FILE = Path("logs/asked.jsonl")
 
 
 def on_cpus(mem_mb, minutes):
@@ -77,3 +77,35 @@ def packed(kind, *by, gpus=None, unless=None):
         return full
 
     return name
+
+
+def note_what_is_asked():
+    """Remember the requests of the jobs to come, beside what Snakemake will measure."""
+    efficiency.note(
+        ASKED_FILE,
+        [
+            efficiency.Asked(
+                job.rule.name,
+                str(job.benchmark),
+                cpus=job.resources.get("cpus_per_task") or job.threads,
+                mem_mb=job.resources.get("mem_mb"),
+                minutes=job.resources.get("runtime"),
+                gpus=job.resources.get("gpu") or 0,
+            )
+            for job in workflow.dag.needrun_jobs()
+            if job.benchmark
+        ],
+    )
+
+
+def tell_efficiency():
+    if BATCH and workflow.is_main_process:
+        retrace_command(["efficiency"])
+
+
+onsuccess:
+    tell_efficiency()
+
+
+onerror:
+    tell_efficiency()

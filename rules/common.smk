@@ -7,7 +7,17 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from retrace import environment, fingerprint, preflight, site, slurm, staging, terms
+from retrace import (
+    efficiency,
+    environment,
+    fingerprint,
+    preflight,
+    site,
+    slurm,
+    staging,
+    terms,
+)
+from retrace.cli import main as retrace_command
 from retrace import weights as weight_files
 from retrace.config import ConfigError, read_recipe
 from retrace.engines import lending
@@ -46,8 +56,16 @@ os.environ[problem_sources.VARIABLE] = json.dumps(
     {name: one["source"] for name, one in config["sets"].items()}
 )
 
+# Jobs are counted (`--jobs`, in every profile of a batch system) where they are sent
+# away, and cores where they run here.
+BATCH = workflow.resource_settings.nodes is not None
+
 # Jobs may lend one another a server that a model's config lets linger; it ends with us.
-lending.become_owner()
+# A batch system ends it with its job, so there is nothing to lend.
+if BATCH:
+    lending.disown()
+elif workflow.is_main_process:
+    lending.become_owner()
 
 # The recipe's pins as a conda environment, for `--sdm conda`.
 CONDA = f"../{Path(config['environment']).with_suffix('.yaml')}"

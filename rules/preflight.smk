@@ -67,3 +67,5 @@ def check_before_start():
 onstart:
     if PREFLIGHT and workflow.is_main_process:
         check_before_start()
+    if BATCH and workflow.is_main_process:
+        note_what_is_asked()

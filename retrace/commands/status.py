@@ -1,4 +1,7 @@
-"""`retrace status`: what every sampling job is doing, read from the journals."""
+"""`retrace status`: what every sampling job is doing, and what waits in a queue.
+
+Progress is read from the journals, the queue from SLURM, where there is one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrace import slurm_queue
 from retrace.journal import JournalError, journals_under, lock_path
 from retrace.locking import is_held
 from retrace.progress import Progress
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TOTAL = "all"
+# As in profiles/slurm/config.yaml.
+SLURM_LOGS = Path("logs/slurm")
+CURRENT = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -54,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         from rich.console import Console
 
-        Console().print(table(rows))
+        Console().print(table(rows), *queue())
     return 0
 
 
@@ -108,14 +115,49 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     return shown
 
 
+def queue() -> list[Table | str]:
+    """The SLURM jobs of this directory by what they are, and why some have failed."""
+    seen = slurm_queue.look(Path())
+    if seen is None or not (seen.jobs or seen.error):
+        return []
+    shown: list[Table | str] = [_queue_table(seen.jobs)] if seen.jobs else []
+    if seen.error:
+        shown.append(f"SLURM does not answer, this is what it said last: {seen.error}")
+    for job in slurm_queue.failed(seen.jobs)[:1]:
+        shown.append(f"SLURM job {job.number} ({job.name}) ended as {job.state}")
+        log = slurm_queue.log_of(job, SLURM_LOGS)
+        if log is not None:
+            shown += [f"the end of {log}:", *slurm_queue.last_lines(log)]
+    return shown
+
+
+def _queue_table(jobs: Sequence[slurm_queue.QueuedJob]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(
+        title="SLURM", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    shown.add_column("jobs", min_width=30, overflow="fold")
+    shown.add_column("states")
+    shown.add_column("nodes, or why it waits")
+    for name, states in slurm_queue.by_name(jobs).items():
+        told = ", ".join(f"{n} {state.lower()}" for state, n in sorted(states.items()))
+        present = [j for j in jobs if j.name == name and j.state in CURRENT]
+        where = dict.fromkeys(f"{j.where} {j.used}/{j.limit}" for j in present)
+        shown.add_row(name, told, ", ".join(where))
+    return shown
+
+
 def _live(args: argparse.Namespace, watched: dict[Path, Progress]) -> int:
+    from rich.console import Group
     from rich.live import Live
 
     with Live(auto_refresh=False) as live:
         try:
             while True:
                 rows = look(args.folder, watched, time.time(), args.all)
-                live.update(table(rows), refresh=True)
+                live.update(Group(table(rows), *queue()), refresh=True)
                 time.sleep(args.every)
         except KeyboardInterrupt:
             return 0

@@ -32,6 +32,11 @@ def become_owner() -> None:
         os.environ[OWNER] = f"{os.getpid()}:{_started(os.getpid())}"
 
 
+def disown() -> None:
+    """From here on nothing is lent: the jobs are on other machines."""
+    os.environ.pop(OWNER, None)
+
+
 def owner() -> str | None:
     """The running owner as `pid:start time`, or none: then nothing is lent."""
     named = os.environ.get(OWNER, "")

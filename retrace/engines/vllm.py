@@ -26,6 +26,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from retrace import staging
 from retrace.engines import guard, lending
 from retrace.engines.base import Endpoint, Engine, EngineError, log_tail, revision_of
 
@@ -287,10 +288,11 @@ class VLLM(Engine):
     def _command(self, port: int) -> list[str]:
         settings = self.settings
         command = [sys.executable, "-m", MODULE]
-        command += ["--model", self._weights, "--served-model-name", NAME]
+        weights = staging.staged(self._weights, self._revision)
+        command += ["--model", weights, "--served-model-name", NAME]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         command += ["--dtype", settings.dtype]
-        if not Path(self._weights).is_dir():
+        if not Path(weights).is_dir():
             command += ["--revision", self._revision]
             command += ["--tokenizer-revision", self._revision]
         if settings.tensor_parallel > 1:

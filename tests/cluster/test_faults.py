@@ -47,7 +47,7 @@ def undisturbed(
     checkout.recipe["sets"]["sums"]["shards"] = 1
     teacher = checkout.recipe["models"]["teacher"]
     teacher["terms"] = {"effort": {"margin": 20, "grace": 10}}
-    checkout.here(VERDICTS)
+    checkout.here("--rerun-incomplete", VERDICTS)
     assert server.seen()["requests"] == REQUESTS
     return checkout
 
