@@ -6,7 +6,7 @@ compares the outcome with what was published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from retrace.config import HubWeights, Recipe
@@ -16,8 +16,9 @@ from retrace.preflight import parameters
 PASSED = 0.6
 # Tokens around a trace in a rewriting prompt: the problem and the rules.
 AROUND = 700
-# Tokens of a solution alone.
+# Tokens of a solution alone, and of a grade with its sentence or two.
 SOLUTION = 500
+GRADE = 80
 # Tokens of a row beside its trace: system text and problem.
 BESIDE = 600
 
@@ -31,7 +32,32 @@ PEAK = 989e12
 SHARE_OF_PEAK = {True: 0.13, False: 0.35}
 
 
-def rewriting(recipe: Recipe, sampled: Iterable[Mapping[str, Any]]) -> Iterator[Any]:
+Answers = Callable[[str, str], int]
+"""How many answers a model's journals hold below a folder."""
+
+
+def labelling(
+    recipe: Recipe, sampled: Iterable[Mapping[str, Any]], answers: Answers
+) -> Iterator[dict[str, Any]]:
+    """A row for every set that a model grades; `sampled` are the teachers' rows."""
+    for row in sampled:
+        problem_set = recipe.sets[row["set"]]
+        name = problem_set.labeller
+        if row["stage"] != "teach" or name is None or not row.get("requests"):
+            continue
+        problems = row["requests"] // problem_set.sampling.n
+        yield _asked(
+            recipe,
+            ("label", name, row["set"]),
+            (problems, answers(name, f"labels/{row['set']}")),
+            (AROUND, GRADE),
+            "typical",
+        )
+
+
+def rewriting(
+    recipe: Recipe, sampled: Iterable[Mapping[str, Any]], answers: Answers
+) -> Iterator[dict[str, Any]]:
     """A row for every rewritten set; `sampled` are the rows of the teachers."""
     for row in sampled:
         name = recipe.sets[row["set"]].rewriter
@@ -39,30 +65,45 @@ def rewriting(recipe: Recipe, sampled: Iterable[Mapping[str, Any]]) -> Iterator[
             continue
         rewriter = recipe.rewriters[name]
         share = 1.0 if rewriter.checks.wrong_too else PASSED
-        requests = round(row["requests"] * share)
-        longest = rewriter.sampling.max_tokens
         trace = row["completion_tokens"] / max(row["missing"], 1)
         published = rewriter.checks.strategy == "published"
-        usage = {
-            "prompt_tokens": round(requests * (trace + AROUND)),
-            "completion_tokens": round(
-                requests * (min(trace, longest) if published else SOLUTION)
-            ),
-        }
-        model = recipe.models[rewriter.model]
-        batch = model.engine.kind == "openai_batch"
-        yield {
-            "stage": "rewrite",
-            "model": rewriter.model,
-            "set": row["set"],
-            "requests": requests,
-            "answered": 0,
-            "missing": requests,
-            **usage,
-            "gpu_hours": None,
-            "dollars": model.terms.prices.of_usage(usage, batch),
-            "tokens": row["tokens"],
-        }
+        longest = min(trace, rewriter.sampling.max_tokens)
+        held = answers(rewriter.model, f"rewrites-of-{row['model']}/{row['set']}")
+        yield _asked(
+            recipe,
+            ("rewrite", rewriter.model, row["set"]),
+            (round(row["requests"] * share), held),
+            (trace + AROUND, longest if published else SOLUTION),
+            row["tokens"],
+        )
+
+
+def _asked(
+    recipe: Recipe,
+    names: tuple[str, str, str],
+    counts: tuple[int, int],
+    tokens: tuple[float, float],
+    source: str,
+) -> dict[str, Any]:
+    """A row of the plan: requests and answers of a model, tokens of one request."""
+    requests, held = counts
+    missing = max(requests - held, 0)
+    usage = {
+        "prompt_tokens": round(missing * tokens[0]),
+        "completion_tokens": round(missing * tokens[1]),
+    }
+    model = recipe.models[names[1]]
+    batch = model.engine.kind == "openai_batch"
+    return {
+        **dict(zip(("stage", "model", "set"), names, strict=True)),
+        "requests": requests,
+        "answered": requests - missing,
+        "missing": missing,
+        **usage,
+        "gpu_hours": None,
+        "dollars": model.terms.prices.of_usage(usage, batch),
+        "tokens": source,
+    }
 
 
 def training(recipe: Recipe) -> Iterator[dict[str, Any]]:

@@ -90,18 +90,6 @@ def pairs_of(recipe: Recipe) -> list[tuple[str, str, str]]:
     return list(found.values())
 
 
-def rewrites_of(recipe: Recipe) -> list[tuple[str, str, str]]:
-    """Every (rewriting model, teacher, set) of the recipe, each once."""
-    found: dict[tuple[str, str, str], None] = {}
-    for dataset in recipe.datasets.values():
-        for name in dataset.mixture:
-            rewriter = recipe.sets[name].rewriter
-            if rewriter is not None:
-                model = recipe.rewriters[rewriter].model
-                found[model, dataset.teacher, name] = None
-    return list(found)
-
-
 def known_requests(
     engine: Engine, requests: Iterable[Request], index: Index
 ) -> tuple[int, int]:

@@ -48,17 +48,24 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retrace import forecast
+    from retrace import forecast, preflight
     from retrace.config import ConfigError, merged, read_recipe
     from retrace.journal import JournalError
     from retrace.planning import pairs_of
 
     try:
         recipe = read_recipe(merged(args.configfile))
+        for name, reason in preflight.skipped(recipe, Path()).items():
+            print(f"benchmark {name} is skipped: {reason}", file=sys.stderr)
+            del recipe.benchmarks[name]
         rows = [
             _row(recipe, *pair, args.tokens_per_gpu_second) for pair in pairs_of(recipe)
         ]
-        rows += [*forecast.rewriting(recipe, rows), *forecast.training(recipe)]
+        rows += [
+            *forecast.labelling(recipe, rows, _answers),
+            *forecast.rewriting(recipe, rows, _answers),
+            *forecast.training(recipe),
+        ]
     except (ConfigError, JournalError, OSError) as error:
         print(f"retrace plan: {error}", file=sys.stderr)
         return 1
@@ -109,6 +116,8 @@ def _row(
         throughput if kind == "vllm" else None,
         kind == "openai_batch",
     )
+    if kind == "vllm" and cost["gpu_hours"] is None and missing:
+        cost["dollars"] = None
     return row | {"requests": requests, "answered": answered, "missing": missing} | cost
 
 
@@ -145,6 +154,15 @@ def _known(
     return known_requests(engine, requests, _index(model))
 
 
+def _answers(model: str, what: str) -> int:
+    """Answers that the journals of a model hold for labelling or rewriting a set."""
+    from retrace.journal import journals_under
+    from retrace.progress import Progress
+
+    found = journals_under(Path("journals") / model / what)
+    return sum(Progress(path).read_on().answered for path in found)
+
+
 def _index(model: str) -> Index:
     from retrace.journal import Index, journals_under
 
@@ -157,7 +175,10 @@ def _index(model: str) -> Index:
 def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {"stage": "all", "model": "", "set": "", "tokens": ""}
     for name in SUMMED:
-        values = [row.get(name) for row in rows]
+        # A student's rows are learned, not asked.
+        asked = name in ("requests", "answered", "missing")
+        counted = [row for row in rows if not (asked and row["stage"] == "train")]
+        values = [row.get(name) for row in counted or rows]
         known = [value for value in values if value is not None]
         total[name] = sum(known) if known else None
     total["unknown_sets"] = sum(row["requests"] is None for row in rows)
@@ -165,6 +186,7 @@ def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
+    """A block for each model of a stage, with its sum above its sets."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -172,18 +194,41 @@ def _print(rows: list[dict[str, Any]]) -> None:
     shown = Table(
         title="Plan", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
     )
-    shown.add_column("stage, model / set", min_width=24, overflow="fold")
+    shown.add_column("stage, model, set", min_width=26, overflow="fold")
     for title, _ in FIGURES:
         shown.add_column(title, justify="right", no_wrap=True)
-    shown.add_column("tokens are")
-    for row in rows:
-        name = f"{row['stage']} {row['model']} / {row['set']}".removesuffix("  / ")
-        figures = (_figure(row.get(key)) for _, key in FIGURES)
-        shown.add_row(name, *figures, row.get("tokens", "unknown"))
-    Console().print(shown)
+    shown.add_column("tokens", no_wrap=True)
+    *planned, total = rows
+    blocks: dict[str, list[dict[str, Any]]] = {}
+    for row in planned:
+        blocks.setdefault(f"{row['stage']} {row['model']}", []).append(row)
+    for name, block in blocks.items():
+        shown.add_row(name, *_cells(_sum(block)), style="bold")
+        for row in block:
+            shown.add_row(f"  {row['set']}", *_cells(row))
+    shown.add_row("all", *_cells(total), style="bold")
+    console = Console()
+    console.print(shown)
+    if any(row.get("dollars") is None for row in planned):
+        console.print(
+            "?: no run has measured this yet; --tokens-per-gpu-second says how fast a"
+            " GPU is"
+        )
 
 
-def _figure(value: float | None) -> str:
+def _cells(row: dict[str, Any]) -> list[str]:
+    figures = [_figure(row.get(key), key) for _, key in FIGURES]
+    if row.get("gpu_hours") is None and row.get("dollars") is not None:
+        figures[-2] = "–"  # an API's
+    return [*figures, row.get("tokens", "unknown")]
+
+
+def _figure(value: float | None, key: str) -> str:
     if value is None:
         return "?"
-    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
+    if key in ("gpu_hours", "dollars"):
+        return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if key.endswith("tokens") and value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:,}"
