@@ -75,7 +75,7 @@ def look(
     for path in sorted(watched):
         progress = watched[path].read_on()
         if progress.run:
-            rows.append(_row(path, progress, now))
+            rows.append({"journal": _name(path, folder)} | _row(path, progress, now))
     total = _sum(rows, list(watched.values()))
     return [row for row in rows if finished or row["state"] != "done"] + [total]
 
@@ -87,7 +87,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     shown = Table(
         title="Sampling", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
     )
-    shown.add_column("model / set / shard", min_width=30, overflow="fold")
+    shown.add_column("journal", min_width=24, overflow="fold")
     shown.add_column("state")
     is_paid = any(row["dollars"] for row in rows)
     has_failed = any(row["failures"] for row in rows)
@@ -98,9 +98,8 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         shown.add_column("failures")
     for row in rows:
         left = row["seconds_left"]
-        names = (row["model"], row["set"], row["shard"])
         cells = [
-            " / ".join(part for part in names if part),
+            row["journal"],
             row["state"],
             f"{row['done']}/{row['total']}",
             f"{row['tokens_per_second']:.0f}",
@@ -163,6 +162,11 @@ def _live(args: argparse.Namespace, watched: dict[Path, Progress]) -> int:
             return 0
 
 
+def _name(path: Path, folder: Path) -> str:
+    """A journal's path below the folder: the same shard may be sampled and graded."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
 def _row(path: Path, progress: Progress, now: float) -> dict[str, Any]:
     running = not progress.outcome and is_held(lock_path(path))
     return {
@@ -192,6 +196,7 @@ def _sum(
         failures.update(row["failures"])
     running = sum(row["state"] == "running" for row in rows)
     return {
+        "journal": TOTAL,
         "model": TOTAL,
         "set": "",
         "shard": "",
