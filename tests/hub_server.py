@@ -1,11 +1,13 @@
 """A small hub on loopback, for HF_ENDPOINT: files in real layouts, and their faults.
 
-It speaks as much of the hub's protocol as its client needs to list a repository and to
-download a file. The client is the real one.
+It speaks as much of the hub's protocol as its client needs to list a repository, to
+download a file, and to push: small files in the commit, large ones by LFS. The client
+is the real one.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import threading
@@ -13,9 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_loopback"
+LFS_SUFFIXES = (".safetensors", ".jsonl")
 
 
 @dataclass
@@ -36,9 +40,15 @@ class Repo:
 
 @dataclass
 class Hub:
+    """Data sets to read by name; and what was pushed, by kind and name."""
+
     repos: dict[str, Repo] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    private: dict[str, bool] = field(default_factory=dict)
+    pushed: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    commits: int = 0
 
     def add(self, name: str, files: dict[str, bytes], **options: object) -> Repo:
         self.repos[name] = Repo(files, **options)  # type: ignore[arg-type]
@@ -81,21 +91,98 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.of.requests.append(f"{self.command} {path}")
-        if path.startswith("/api/datasets/"):
-            owner, name, *rest = path.removeprefix("/api/datasets/").split("/")
-        else:
-            owner, name, *rest = path.removeprefix("/datasets/").split("/")
-        repo = self.of.repos.get(f"{owner}/{name}")
+        if path.removeprefix("/api/") in self.of.private:
+            self._json(self._pushed_info(path.removeprefix("/api/")))
+            return
+        _kind, *parts = path.removeprefix("/api").strip("/").split("/")
+        name, rest = "/".join(parts[:2]), parts[2:]
+        repo = self.of.repos.get(name)
         if repo is None:
             self._fail(401, "RepoNotFound", "Repository not found")
         elif rest[:1] == ["revision"] or not rest:
-            self._info(f"{owner}/{name}", repo, (rest[1:] or ["main"])[0])
+            self._info(name, repo, (rest[1:] or ["main"])[0])
         elif rest[:1] == ["tree"]:
             self._tree(repo, rest[1])
         elif rest[:1] == ["resolve"]:
             self._file(repo, rest[1], "/".join(rest[2:]), with_body)
         else:
             self._fail(404, "EntryNotFound", f"nothing at {path}")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        if parts == ["api", "repos", "create"]:
+            self._create(json.loads(body))
+        elif parts[-1] == "validate-yaml":
+            self._json({"errors": [], "warnings": []})
+        elif parts[-1] == "batch":
+            self._lfs(json.loads(body))
+        elif "preupload" in parts:
+            self._preupload(json.loads(body))
+        elif "commit" in parts:
+            self._commit("/".join(parts[1 : parts.index("commit")]), body)
+        else:
+            self._fail(404, "EntryNotFound", f"nothing at {self.path}")
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.of.objects[hashlib.sha256(body).hexdigest()] = body
+        self._json({})
+
+    def _create(self, wanted: dict[str, Any]) -> None:
+        name = f"{wanted.get('organization', 'me')}/{wanted['name']}"
+        repo = f"{wanted.get('type', 'model')}s/{name}"
+        hidden = wanted.get("visibility") == "private"
+        self.of.private[repo] = bool(wanted.get("private")) or hidden
+        self.of.pushed[repo] = {}
+        self._json({"url": f"{self.of.url}/{repo}", "name": name, "id": "1"})
+
+    def _preupload(self, wanted: dict[str, Any]) -> None:
+        def mode(path: str) -> str:
+            return "lfs" if path.endswith(LFS_SUFFIXES) else "regular"
+
+        files = [
+            {
+                "path": one["path"],
+                "uploadMode": mode(one["path"]),
+                "shouldIgnore": False,
+            }
+            for one in wanted["files"]
+        ]
+        self._json({"files": files})
+
+    def _lfs(self, wanted: dict[str, Any]) -> None:
+        objects = [
+            one | {"actions": {"upload": {"href": f"{self.of.url}/put/{one['oid']}"}}}
+            for one in wanted["objects"]
+        ]
+        self._json({"transfer": "basic", "objects": objects})
+
+    def _commit(self, repo: str, body: bytes) -> None:
+        for line in body.splitlines():
+            operation = json.loads(line)
+            value = operation["value"]
+            if operation["key"] == "file":
+                content = base64.b64decode(value["content"])
+            elif operation["key"] == "lfsFile":
+                content = self.of.objects[value["oid"]]
+            else:
+                continue
+            self.of.pushed[repo][value["path"]] = content
+        self.of.commits += 1
+        oid = f"{self.of.commits:040d}"
+        self._json(
+            {"commitUrl": f"{self.of.url}/{repo}/commit/{oid}", "commitOid": oid}
+        )
+
+    def _pushed_info(self, repo: str) -> dict[str, Any]:
+        return {
+            "id": repo.split("/", 1)[1],
+            "private": self.of.private[repo],
+            "sha": f"{self.of.commits:040d}",
+            "siblings": [],
+            "tags": [],
+        }
 
     def _info(self, name: str, repo: Repo, revision: str) -> None:
         if not self._known(repo, revision):

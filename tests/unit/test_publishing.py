@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loopback_hub import Hub, loopback_hub
 
 from retrace import publishing
 from retrace.publishing import PublishingError, Target
+from tests.hub_server import Hub, serve
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    with loopback_hub() as running:
+    with serve() as running:
         yield running
 
 
@@ -80,7 +80,7 @@ def test_a_training_set_is_published_private(
     said = run("push_dataset", hub, *arguments)
     assert said.startswith("0 dataset me/set (private), 4 files"), said
     assert hub.private == {"datasets/me/set": True}
-    pushed = hub.files["datasets/me/set"]
+    pushed = hub.pushed["datasets/me/set"]
     assert pushed["README.md"] == dataset["card"].read_bytes()
     assert pushed["train.jsonl"] == dataset["train"].read_bytes()
     assert set(pushed) == {"README.md", "train.jsonl", "rejected.jsonl", "report.json"}
@@ -105,7 +105,7 @@ def test_a_student_is_published_with_its_manifest(hub: Hub, student: Path) -> No
     arguments = ["--directory", str(student), "--repo", "me/student"]
     said = run("push_model", hub, *arguments, "--receipt", str(receipt), "--public")
     assert said.startswith("0 model me/student (PUBLIC)"), said
-    pushed = hub.files["models/me/student"]
+    pushed = hub.pushed["models/me/student"]
     assert set(pushed) == {
         "config.json", "manifest.json", "model-00001-of-00001.safetensors",
     }  # fmt: skip
@@ -116,7 +116,7 @@ def test_a_public_repository_is_not_taken_for_a_private_one(
     hub: Hub, student: Path
 ) -> None:
     hub.private["models/me/student"] = False
-    hub.files["models/me/student"] = {}
+    hub.pushed["models/me/student"] = {}
     arguments = ["--directory", str(student), "--repo", "me/student"]
     said = run("push_model", hub, *arguments, "--receipt", str(student / "r"))
     assert said.startswith("1 ")
