@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +88,35 @@ def test_no_slurm_at_all(
     monkeypatch.setenv("PATH", str(tmp_path))
     (line,) = stopped(checkout, SITE, *WITHOUT_ACCOUNTING)
     assert line.startswith("SLURM's sbatch, srun, squeue")
+
+
+def test_the_doctor_asks_a_node_of_each_partition(
+    checkout: Checkout, cluster: Cluster
+) -> None:
+    checkout.write_site(SITE | {"scratch": str(checkout.path / "scratch")})
+    profile = checkout.path / "profiles/slurm/config.yaml"
+    text = profile.read_text("utf-8")
+    setting = "slurm-status-command: squeue"
+    profile.write_text(text.replace(f"# {setting}", setting), "utf-8")
+    environment = os.environ | {"PYTHONPATH": str(checkout.path)}
+    command = [sys.executable, "-m", "retrace.cli", "doctor", "--profile", "slurm"]
+    done = subprocess.run(
+        [*command, "--environment", "envs/laptop.txt"],
+        cwd=checkout.path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = done.stdout.splitlines()
+    assert "ok      SLURM: settings: account and partitions are there" in lines
+    for partition in ("cpu", "gpu"):
+        told = [line for line in lines if f" partition {partition}, node " in line]
+        assert len(told) == 5, done.stdout + done.stderr
+        assert any("sandbox: " in line and line.startswith("ok") for line in told)
+        assert any("scratch, " in line and line.startswith("ok") for line in told)
+    # The cards of these nodes are pretended, which is what it is to notice.
+    (problem,) = (line for line in lines if line.startswith("PROBLEM"))
+    assert "GPUs: 1 given, but nvidia-smi shows none" in problem
+    assert done.returncode == 1
+    assert cluster.queue() == []
