@@ -56,6 +56,8 @@ class Work:
     sets: frozenset[str]
     students: frozenset[str]
     slurm: SlurmWork | None = None
+    elsewhere: bool = False
+    """Whether other machines than this one run the jobs."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def check(recipe: Recipe, work: Work, root: Path) -> list[Finding]:
         disk,
         cluster,
     ]
-    if not work.slurm:
+    if not work.elsewhere:
         checks += [gpus, sandbox]
     return [finding for one in checks for finding in one(recipe, work, root)]
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 # The word for "this cluster has none", since an empty value means "not said yet".
 NONE = "none"
 UNTYPED = "any"
+# The plugin chooses a partition, by a file of its own.
+CHOSEN = "auto"
 
 
 class SiteError(ValueError):
@@ -23,7 +25,9 @@ class Section(BaseModel):
 class Partition(Section):
     """Where jobs go. Memory in GB of 1000 MB, as SLURM's tools round it."""
 
-    partition: str | None = Field(default=None, description="as in `sinfo -s`")
+    partition: str | None = Field(
+        default=None, description="as in `sinfo -s`, or `auto`"
+    )
     minutes: int = Field(default=1440, gt=0, description="the longest job")
     memory_gb: int = Field(default=200, gt=0, description="of a node, at most")
 

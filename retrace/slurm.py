@@ -74,6 +74,9 @@ def objections(requests: Iterable[Request], status_command: str) -> Iterator[str
     yield from _about_accounts({one.account for one in requests}, status_command)
     told = set()
     for request in requests:
+        # One without a partition gets it from the plugin.
+        if request.partition is None:
+            continue
         line = _refusal(request, nodes)
         if line and line not in told:
             told.add(line)

@@ -44,18 +44,22 @@ def asked(where, count, mem_mb, minutes):
     told = {
         "mem_mb": memory,
         "runtime": runtime,
-        "slurm_partition": lambda wildcards: place(wildcards).partition,
+        "slurm_partition": lambda wildcards: partition_of(place(wildcards)),
         "slurm_account": None if SITE.account == site.NONE else SITE.account,
+        "cpus_per_task": lambda wildcards, threads: max(
+            threads, SITE.gpu.cpus_per_gpu * count(wildcards)
+        ),
     }
     if where is SITE.gpu:
         told |= {
             "gpu_model": lambda wildcards: gpu_model(count(wildcards)),
             "nodes": 1,
-            "cpus_per_task": lambda wildcards, threads: max(
-                threads, SITE.gpu.cpus_per_gpu * count(wildcards)
-            ),
         }
     return told
+
+
+def partition_of(place):
+    return None if place.partition == site.CHOSEN else place.partition
 
 
 def gpu_model(count):

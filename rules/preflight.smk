@@ -23,6 +23,7 @@ def planned_work():
         sets=frozenset(of("set")),
         students=frozenset(of("student")),
         slurm=slurm_work(jobs) if on_slurm else None,
+        elsewhere=BATCH,
     )
 
 

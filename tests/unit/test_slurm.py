@@ -90,3 +90,11 @@ def test_a_site_with_an_unknown_key(tmp_path: Path) -> None:
     file.write_text("cpu: {queue: fast}\n")
     with pytest.raises(SiteError, match=r"cpu\.queue: Extra inputs are not permitted"):
         read_site(file)
+
+
+def test_the_example_of_partitions_is_one_that_the_plugin_reads() -> None:
+    from snakemake_executor_plugin_slurm.partitions import read_partition_file
+
+    root = Path(__file__).parents[2]
+    found = read_partition_file(root / "profiles/slurm/partitions.example.yaml")
+    assert [partition.name for partition in found] == ["standard", "highmem", "h100"]
