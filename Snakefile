@@ -40,3 +40,13 @@ rule all:
     default_target: True
     input:
         wanted_artefacts(),
+
+
+# Snakemake knows one handler of each kind, so they stand together here.
+onsuccess:
+    tell_efficiency()
+    record_run()
+
+
+onerror:
+    tell_efficiency()

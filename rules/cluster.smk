@@ -105,11 +105,3 @@ def note_what_is_asked():
 def tell_efficiency():
     if BATCH and workflow.is_main_process:
         retrace_command(["efficiency"])
-
-
-onsuccess:
-    tell_efficiency()
-
-
-onerror:
-    tell_efficiency()

@@ -19,10 +19,12 @@ def config_files():
     return [os.path.relpath(file) for file in workflow.configfiles]
 
 
-onsuccess:
-    if RECORD and STAGE is None and workflow.is_main_process:
-        reason = after_run.why_not(Path.cwd(), config["recipe"], config_files())
-        if reason is None:
-            subprocess.run(after_run.command(config_files()))
-        elif reason:
-            print(reason, file=sys.stderr)
+def record_run():
+    """Let DVC record this run where it records the recipe; say why where it does not."""
+    if not RECORD or STAGE is not None or not workflow.is_main_process:
+        return
+    reason = after_run.why_not(Path.cwd(), config["recipe"], config_files())
+    if reason is None:
+        subprocess.run(after_run.command(config_files()))
+    elif reason:
+        print(reason, file=sys.stderr)
