@@ -221,6 +221,7 @@ def _workers_find_this_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
+@pytest.mark.slow
 def test_order_is_kept_around_hangs_growth_and_deaths() -> None:
     calls = [("double", n) for n in range(40)]
     calls[5], calls[20], calls[33] = ("spin", 0), ("fill", 4000), ("leave", 3)
@@ -230,6 +231,7 @@ def test_order_is_kept_around_hangs_growth_and_deaths() -> None:
         assert pair == ((None, expected) if expected else (2 * index, ""))
 
 
+@pytest.mark.slow
 def test_workers_are_recycled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrace.judging.pool.ITEMS_BEFORE_RECYCLING", 10)
     found = run_pool([("double", n) for n in range(100)], workers=1)
@@ -252,6 +254,7 @@ def test_it_reads_ahead_only_so_far() -> None:
     assert taken < 500
 
 
+@pytest.mark.slow
 def test_it_works_from_a_thread_and_from_a_process() -> None:
     expected = [(2, ""), (4, "")]
     calls = [("double", 1), ("double", 2)]

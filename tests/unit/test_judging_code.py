@@ -30,7 +30,7 @@ def problem(
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
-    with Judge(Policy(cpu_s=1, modules=()), workers=1) as running:
+    with Judge(Policy(cpu_s=0.5, modules=()), workers=1) as running:
         yield running
 
 
@@ -278,6 +278,7 @@ def test_several_right_outputs_are_unchecked_not_wrong(judge: Judge) -> None:
     assert reason(judge, given, "raise ValueError") is Reason.RUNTIME_ERROR
 
 
+@pytest.mark.slow
 def test_only_offered_modules_can_be_imported() -> None:
     given = problem("stdin", [("3\n", "6\n")])
     source = "import numpy\nprint(numpy.array([int(input())]).sum() * 2)"

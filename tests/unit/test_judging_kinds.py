@@ -180,6 +180,7 @@ def puzzle(family: str, row: int = 0) -> tuple[Problem, str]:
     return problem, str(entry["answer"])
 
 
+@pytest.mark.slow
 def test_a_puzzles_own_answer_is_right_and_nonsense_is_not() -> None:
     nonsense = ("0.5", "no idea", "((((", "1" * 5000)
     items: list[tuple[Problem, str]] = []

@@ -145,6 +145,7 @@ def start_without(*calls: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_strongest_mode_that_works_is_chosen() -> None:
     assert start_without().strip() == "ns+landlock"
     assert start_without("landlock_create_ruleset").strip() == "ns"
@@ -206,6 +207,7 @@ def test_a_killed_worker_is_replaced_and_the_test_run_again() -> None:
     assert wait_until(lambda: not family(os.getpid()) & {before})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", ["first", "server", "jail"])
 def test_killing_any_process_during_a_run_gives_no_wrong_output(depth: str) -> None:
     with Pool() as pool, pool.open() as session:
@@ -227,6 +229,7 @@ def test_killing_any_process_during_a_run_gives_no_wrong_output(depth: str) -> N
         assert session.run(DOUBLE, b"3\n").output == b"6\n"
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_twice_is_an_error_and_the_pool_goes_on() -> None:
     stop = threading.Event()
     with Pool() as pool, pool.open() as session:
@@ -293,6 +296,7 @@ def test_a_full_tmp_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert session.run(DOUBLE, b"2\n").output == b"4\n"
 
 
+@pytest.mark.slow
 def test_a_pool_leaves_no_descriptors() -> None:
     gc.collect()
     before = set(os.listdir("/proc/self/fd"))
