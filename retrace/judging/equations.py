@@ -5,7 +5,7 @@ from __future__ import annotations
 from retrace.judging import leaves, values
 from retrace.judging.parts import Part, named, parts_of
 from retrace.judging.tokens import NotMine
-from retrace.judging.tree import Node
+from retrace.judging.tree import Node, is_derivative
 
 
 def is_equation(node: Node) -> bool:
@@ -89,18 +89,11 @@ def _fits(equation: Node, solved: Node) -> bool:
         simple = unknown.kind == "sym" or unknown.kind == "div"
         if not simple or not names or _first(unknown) in values.symbols(value):
             continue
-        if unknown.kind == "div" and not _derivative(unknown):
+        if unknown.kind == "div" and not is_derivative(*unknown.args):
             continue
         if _linear_and_zero(difference(equation), unknown, value):
             return True
     return False
-
-
-def _derivative(node: Node) -> bool:
-    above, below = node.args
-    letters = [above.args[0] if above.kind == "mul" else above, below]
-    first = letters[0] == Node("sym", ("d",))
-    return bool(first) and below.kind == "mul" and below.args[0] == Node("sym", ("d",))
 
 
 def _first(node: Node) -> str:

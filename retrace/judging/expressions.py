@@ -29,6 +29,7 @@ from retrace.judging.tree import (
 )
 
 MAX_DEPTH = 60
+DOLLARS = "dollars"
 
 
 class Expressions(Cursor):
@@ -388,7 +389,9 @@ class Expressions(Cursor):
         return inside
 
     def bracketed(self, opening: str) -> Node:
-        if opening in ("\\$", "\\#", "$"):
+        if opening in ("\\$", "$"):
+            return Node("unit", (self.primary(), DOLLARS))
+        if opening == "\\#":
             return self.primary()
         if opening == "|":
             self.bars += 1

@@ -78,6 +78,8 @@ def _marks(node: Node) -> Marks:
     percent = degrees = False
     unit = ""
     while node.kind in ("pct", "deg", "unit"):
+        if (percent and node.kind == "pct") or (degrees and node.kind == "deg"):
+            raise NotMine("the same sign twice")
         percent |= node.kind == "pct"
         degrees |= node.kind == "deg"
         if node.kind == "unit":
@@ -86,7 +88,7 @@ def _marks(node: Node) -> Marks:
                 percent = True
             elif units.is_degrees(words):
                 degrees = True
-            else:
+            elif words not in unit.split():  # "$5 dollars" says it twice
                 unit = f"{words} {unit}".strip()
         node = node.args[0]
     if node.kind == "neg" and node.args[0].kind in ("pct", "deg", "unit"):

@@ -22,9 +22,17 @@ def tidy(text: str) -> str:
 
 
 def key(tidied: str) -> str:
-    """A text for comparison only: all spaces gone, braces of single tokens gone."""
-    text = _WORDSPACE.sub("", tidied)
+    """A text for comparison only: spaces gone, but for those that part two numbers;
+    braces of single tokens gone.
+    """
+    text = _WORDSPACE.sub(_between_numbers, tidied)
     return _SINGLE.sub(r"\1\2", text)
+
+
+def _between_numbers(space: re.Match[str]) -> str:
+    before, after = space.string[: space.start()][-1:], space.string[space.end() :][:1]
+    parts = before.isdigit() and after.isdigit() and space.group() != "\\!"
+    return " " if parts else ""
 
 
 # --- Rules ----------------------------------------------------------------------------
@@ -38,7 +46,7 @@ _SIZES = re.compile(r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\s*(?:\.(?!\
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _STOP = re.compile(r"(?<![.\d])\.(?=\s*\\?[)\]}])")
 _SPACES = re.compile(r"\s+")
-_WORDSPACE = re.compile(r"\s+|\\[,;:! ](?!\d{3})|\\q?quad(?![A-Za-z])|~")
+_WORDSPACE = re.compile(r"(?:\s|\\[,;:! ](?!\d{3})|\\q?quad(?![A-Za-z])|~)+")
 _SINGLE = re.compile(r"([\^_])\{([A-Za-z0-9])\}")
 
 _SYNONYMS = {

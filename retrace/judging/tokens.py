@@ -202,6 +202,9 @@ def _styled(match: re.Match[str], before: list[Token]) -> list[Token]:
         return [Token("text" if unit or number else "sym", plain)]
     if re.fullmatch(r"[-+]?[\d.,/]+", plain):
         return tokenize(plain, True)
+    counted = re.fullmatch(r"([-+]?\d[\d.,/]*)\s+(\D+)", plain)
+    if counted:
+        return [*tokenize(counted[1], True), _phrase(counted[2])]
     if plain.casefold() in FUNCTIONS:
         return [Token("fn", plain.casefold())]
     if CONDITION.match(plain) or not plain:

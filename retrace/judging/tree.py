@@ -78,6 +78,20 @@ def decorated(base: Node, mark: str) -> Node:
     return Node("sym", (f"{base.args[0]}^{mark}",))
 
 
+def is_derivative(above: Node, below: Node) -> bool:
+    """Whether a fraction is Leibniz's `dy/dx`, in which no d can be cancelled."""
+    return all(
+        part.kind == "mul" and _is_d(part.args[0]) and len(part.args) > 1
+        for part in (above, below)
+    )
+
+
+def _is_d(node: Node) -> bool:
+    if node.kind == "pow":
+        return _is_d(node.args[0])
+    return node == Node("sym", ("d",))
+
+
 def items_of(node: Node) -> tuple[Node, ...]:
     return node.args if node.kind == "list" else (node,)
 

@@ -1,4 +1,4 @@
-"""The value of an expression at a point: an exact fraction if possible, or 40 digits.
+"""The value of an expression at a point: an exact fraction if possible, or 100 digits.
 
 Two expressions are the same when they agree at several points whose coordinates have
 nothing to do with one another. Everything is bounded: no number grows past `MAX_BITS`,
@@ -16,7 +16,7 @@ from typing import Any
 from mpmath import MPContext  # type: ignore[import-untyped]
 
 from retrace.judging.tokens import NotMine
-from retrace.judging.tree import Node
+from retrace.judging.tree import Node, is_derivative
 
 MAX_BITS = 20_000
 MAX_EXPONENT_BITS = 1_000_000
@@ -27,8 +27,10 @@ Value = Any
 """Fraction, or mpf or mpc of the context below."""
 
 context = MPContext()
-context.dps = 40
-NEAR = context.mpf(10) ** -28
+context.dps = 100
+NEAR = context.mpf(10) ** -60
+LOST = NEAR
+"""A term of a sum that is smaller than this beside the other would be lost in it."""
 
 COMMON_LOGARITHM = "#log10"
 """In a point: a logarithm without a base is to base ten, not natural."""
@@ -93,7 +95,7 @@ def evaluate(node: Node, at: Mapping[str, Value]) -> Value:
 
 
 def equal(one: Value, other: Value) -> bool:
-    """Exactly for fractions, else to 28 of 40 digits."""
+    """Exactly for fractions, else to 60 of 100 digits."""
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
     left, right = number(one), number(other)
@@ -148,7 +150,11 @@ def _add(args: tuple[Any, ...], at: Mapping[str, Value]) -> Value:
 def _plus(one: Value, other: Value) -> Value:
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return _checked(one + other)
-    return _checked(number(one) + number(other))
+    left, right = number(one), number(other)
+    small, large = sorted((abs(left), abs(right)))
+    if 0 < small < large * LOST:
+        raise TooLarge("a sum of terms that differ too much in size")
+    return _checked(left + right)
 
 
 def _times(one: Value, other: Value) -> Value:
@@ -167,6 +173,8 @@ def _multiply(args: tuple[Any, ...], at: Mapping[str, Value]) -> Value:
 def _divide(args: tuple[Any, ...], at: Mapping[str, Value]) -> Value:
     if len(args) != 2:
         raise NotMine("a ratio of more than two")
+    if is_derivative(*args):
+        return _opaque(str(args), [])
     above, below = evaluate(args[0], at), evaluate(args[1], at)
     if below == 0 or (not isinstance(below, Fraction) and abs(below) < NEAR * NEAR):
         raise Undefined("a division by zero")
@@ -350,7 +358,7 @@ def _determinant(matrix: Node, at: Mapping[str, Value]) -> Value:
     rows = [[number(evaluate(cell, at)) for cell in row] for row in matrix.args]
     if len(rows) != len(rows[0]) or len(rows) > 6:
         raise NotMine("a determinant")
-    return _checked(context.det(context.matrix(rows)))
+    return _checked(context.convert(context.det(context.matrix(rows))))
 
 
 _FUNCTIONS: dict[tuple[str, int], Callable[..., Value]] = {

@@ -166,6 +166,52 @@ def test_none_passes_none_crashes_and_memory_stays_bounded() -> None:
     assert children < LIMIT_MB * 1024
 
 
+# Reference, and an answer that only looks like it.
+NEAR_MISSES = [
+    ("23", "2 3"),
+    ("4", "12 /3 0"),
+    ("\\frac{17}{3}", "17 5/3"),
+    ("15/3", "1 5/3"),
+    ("e^{\\pi\\sqrt{163}}", "640320^3 + 744"),
+    ("\\pi", "\\pi + 10^{-40}"),
+    ("\\sqrt{7}", "\\sqrt{7 + 10^{-45}}"),
+    ("0", "e^{-99}"),
+    ("8", "e^{900} + 8 - e^{900} + 1"),
+    ("0", "9^{5000} \\cdot \\sqrt{2} + 5 - 9^{5000} \\cdot \\sqrt{2}"),
+    ("\\frac{dy}{dx}", "\\frac{y}{x}"),
+    ("\\$6", "6 \\text{ cents}"),
+    ("6", "6\\%\\%"),
+    ("6", "6^\\circ{}^\\circ"),
+    ("\\begin{vmatrix} 1 & 2 \\\\ 2 & 4 \\end{vmatrix}", "5"),
+]
+
+
+@pytest.mark.parametrize(("gold", "answer"), NEAR_MISSES)
+def test_what_only_looks_equal_is_not(gold: str, answer: str) -> None:
+    decision = quick(gold, answer) or structural(gold, answer)
+    assert not decision.equal
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("10^{40} + \\sqrt{2}", "\\sqrt{2} + 10^{40}"),
+        ("e^{-99}", "\\frac{1}{e^{99}}"),
+        ("\\$6", "600 \\text{ cents}"),
+        ("\\$6", "6 \\text{ dollars}"),
+        ("\\$6", "6"),
+        ("0", "\\begin{vmatrix} 1 & 2 \\\\ 2 & 4 \\end{vmatrix}"),
+        ("\\text{14 boxes}", "14"),
+        ("\\frac{dy}{dx} = 2x", "\\frac{d y}{d x} = 2 x"),
+    ],
+)
+def test_what_guards_against_near_misses_lets_these_pass(
+    gold: str, answer: str
+) -> None:
+    decision = quick(gold, answer) or structural(gold, answer)
+    assert decision.equal
+
+
 def test_a_killed_item_is_a_verdict_and_the_rest_goes_on() -> None:
     tower, answers = "10^{10^{10^{10}}} \\int", ["x+1", "1+x", "x+2"]
     found = judged(["1+x"], [answers[0], tower, *answers[1:]])

@@ -63,7 +63,12 @@ POLICY: dict[str, list[tuple[str, str, bool]]] = {
         ("\\frac{5\\pi}{12}", "75^\\circ", True),
         ("\\frac{5\\pi}{12}", "60^\\circ", False),
     ],
-    "currency": [("\\$4.50", "4.50", True), ("4.50", "\\$4.60", False)],
+    "currency": [
+        ("\\$4.50", "4.50", True),
+        ("4.50", "\\$4.60", False),
+        ("\\$4.50", "450 \\text{ cents}", True),
+        ("\\$4.50", "4.50 \\text{ cents}", False),
+    ],
     "thousands": [
         ("21,600", "21600", True),
         ("21{,}600", "21\\,600", True),
