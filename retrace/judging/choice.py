@@ -80,6 +80,8 @@ class Judge(base.Judge[Policy]):
             chosen = letter(answer, len(reference.options))
             if chosen is None and self.policy.option_text:
                 chosen = option(answer, reference.options)
+            elif option(_beside(answer), reference.options) not in (None, chosen):
+                chosen = None  # one option's letter beside another's text
             if chosen is not None:
                 return answer, chosen, by
             if form == "boxed":
@@ -102,7 +104,9 @@ _NAMED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _HEDGE = re.compile(
-    r"[\s.:)]*(?:and|or|,|;|/|&)\s*(?:option\s*)?\(?[A-P]\)?(?:\W|$)", re.IGNORECASE
+    r"[\s.:)]*(?:(?:and|or|,|;|/|&)\s*(?:option\s*)?\(?[A-P]\)?(?:\W|$)"
+    r"|(?-i:\([A-P]\)))",
+    re.IGNORECASE,
 )
 
 
@@ -125,6 +129,12 @@ def letter(answer: str, count: int) -> int | None:
     if re.match(r"(?:and|or|,|/|&)\s*\(?[A-P]\b", rest.lstrip(":. "), re.IGNORECASE):
         return None
     return None if _HEDGE.match(match.group(3)) else position
+
+
+def _beside(answer: str) -> str:
+    """What stands after an answer's letter."""
+    match = _NAMED.match(_plain(answer))
+    return match.group(3).strip(" .:)-–—") if match else ""
 
 
 def option(answer: str, options: Sequence[str]) -> int | None:

@@ -107,7 +107,7 @@ _BETWEEN = re.compile(
 
 
 def _boxed(text: str) -> Found | None:
-    every = boxes(text)
+    every = [box for box in boxes(text) if box.content.strip()]
     if not every:
         return None
     contents = [_clean_box(box.content) for box in every]

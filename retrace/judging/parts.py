@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from retrace.judging import leaves, values
@@ -72,12 +73,27 @@ def named(node: Node) -> Part:
         return Part("", operands[0])
     name = name_of(operands[0])
     if name is not None:
+        _agree(operands[1:])
         return Part(name, operands[-1])
     if len(operands) == 2 and (name := name_of(operands[1])) is not None:
         return Part(name, operands[0])
     if _all_identical(operands):
         return Part("", operands[-1])
     raise NotMine("an equation that gives no value")
+
+
+def _agree(chain: Sequence[Node]) -> None:
+    """Whether the numbers in `x = 41 = 42` are one, as far as they are written out.
+
+    Raises:
+        NotMine: two of them differ.
+    """
+    numbers = [number for node in chain if (number := leaves.plain(node))]
+    for one, other in itertools.combinations(numbers, 2):
+        places = [n.places for n in (one, other) if n.places is not None]
+        unit = 1 / Fraction(10) ** min(places) if places else Fraction(0)
+        if abs(one.value - other.value) > unit:
+            raise NotMine("a chain of equations between different numbers")
 
 
 def _exact_part(operators: tuple[str, ...], operands: list[Node]) -> list[Node]:

@@ -181,6 +181,8 @@ NEAR_MISSES = [
     ("\\frac{dy}{dx}", "\\frac{y}{x}"),
     ("\\$6", "6 \\text{ cents}"),
     ("6", "6\\%\\%"),
+    ("6", "x = 5 = 6"),
+    ("0.375", "p = 0.38 = 0.5 = 0.375"),
     ("6", "6^\\circ{}^\\circ"),
     ("\\begin{vmatrix} 1 & 2 \\\\ 2 & 4 \\end{vmatrix}", "5"),
 ]
@@ -202,6 +204,8 @@ def test_what_only_looks_equal_is_not(gold: str, answer: str) -> None:
         ("\\$6", "6"),
         ("0", "\\begin{vmatrix} 1 & 2 \\\\ 2 & 4 \\end{vmatrix}"),
         ("\\text{14 boxes}", "14"),
+        ("0.375", "p = \\frac{3}{8} = 0.375"),
+        ("12", "S = \\frac{1}{2}ab = 12"),
         ("\\frac{dy}{dx} = 2x", "\\frac{d y}{d x} = 2 x"),
     ],
 )

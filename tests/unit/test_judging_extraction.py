@@ -23,6 +23,7 @@ def answer(text: str, *forms: str) -> str | None:
         (r"\boxed{\boxed{9}}", "{9}"),
         (r"good \boxed{3} but \boxed{4", "3"),
         (r"lost { brace \boxed{5}", "5"),
+        (r"\boxed{3}. Put it in \boxed{}.", "3"),
         (r"\boxed 6", "6"),
         (r"\boxed{1} \{ \boxed{2} \}", "2"),
     ],

@@ -68,6 +68,8 @@ def test_every_way_to_name_the_right_option(response: str) -> None:
         ("\\boxed{A, B}", "no_answer"),
         ("\\boxed{A \\text{ or } B}", "no_answer"),
         ("\\boxed{(A) and (B)}", "no_answer"),
+        ("\\boxed{(B)(A)}", "no_answer"),
+        ("\\boxed{\\text{B. Paris}}", "no_answer"),
         ("\\boxed{E}", "no_answer"),
         ("\\boxed{42}. The answer is B.", "no_answer"),
         ("", "no_answer"),
