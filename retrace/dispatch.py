@@ -73,7 +73,8 @@ class Effort(BaseModel):
     patience: float = Field(
         default=3600.0,
         ge=0,
-        description="seconds that a request may be turned away (429) before it fails",
+        description="seconds that a request may be turned away (429) before it fails;"
+        " a server that asks for a longer wait is not waited for",
     )
     failure_share: float = Field(
         default=0.2,
@@ -269,7 +270,7 @@ class Dispatcher:
     async def _answer(self, job: Job, number: int) -> None:
         """Attempt a job until it is answered or given up."""
         effort = self._effort
-        attempt, turned_away, crashes = 0, 0.0, 0
+        attempt, crashes, refusals, turned_away = 0, 0, 0, 0.0
         began = time.monotonic()
         while True:
             generation = self._generation
@@ -296,12 +297,13 @@ class Dispatcher:
                 self._give_up(job.key, failure.message, failure.kind)
                 return
             if failure.kind == "rate_limit":
-                wait = failure.after or self._pause(attempt)
-                link.limiter.pause(wait)
+                refusals += 1
+                wait = failure.after or self._pause(refusals)
                 turned_away += wait
                 if turned_away > effort.patience:
                     self._give_up(job.key, failure.message, failure.kind)
                     return
+                link.limiter.pause(wait)
                 continue
             if crashes < 2 and await self._revive(generation):
                 crashes += 1
@@ -310,7 +312,8 @@ class Dispatcher:
             if attempt >= effort.attempts:
                 self._give_up(job.key, failure.message, failure.kind)
                 return
-            await self._sleep(failure.after or self._pause(attempt))
+            after = min(failure.after or 0.0, effort.patience)
+            await self._sleep(after or self._pause(attempt))
 
     async def _hold(self, body: dict[str, Any]) -> float:
         while (held := self._budget.hold(body)) is None:
@@ -403,8 +406,14 @@ class Dispatcher:
     async def _sync(self) -> None:
         while True:
             await asyncio.sleep(SYNC_EVERY)
-            await asyncio.to_thread(self._journal.sync)
-            await asyncio.to_thread(self._budget.refresh)
+            try:
+                await asyncio.to_thread(self._journal.sync)
+                await asyncio.to_thread(self._budget.refresh)
+            except Exception as error:
+                # Some file systems tell of a full disk only here, and only once.
+                self._fatal = self._fatal or error
+                self._stopper.stop(f"stopping after {type(error).__name__}: {error}")
+                return
 
     async def _tell(self) -> None:
         while True:
@@ -486,6 +495,6 @@ async def _attempt(link: Link, body: dict[str, Any], timeout: float) -> dict[str
         )
     try:
         completion = json.loads(response.content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedReplyError(f"the answer is not JSON: {error}") from error
     return read_completion(completion)

@@ -136,7 +136,13 @@ class Journal:
 
     def sync(self) -> None:
         """Force what was written onto the disk. May run in another thread."""
-        os.fsync(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise JournalError(
+                f"{self.path}: the disk did not take the last answers ({error}): free"
+                " space or restore the file system, then run the same command"
+            ) from error
 
     def _write(self, line: dict[str, Any]) -> int:
         """Append a line and return its offset. A failed write leaves no half line."""

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retrace.budget import Budget
-from retrace.dispatch import Dispatcher, Effort
-from retrace.engines.base import Engine, Job
-from retrace.journal import Entry, Journal
+from retrace.budget import Budget, BudgetError
+from retrace.dispatch import CircuitOpenError, Dispatcher, Effort
+from retrace.engines.base import Engine, EngineError, Job
+from retrace.journal import Entry, Journal, JournalError
+from retrace.locking import LockedError
 from retrace.prompts import Message
 from retrace.rows import Problem, Trace, Usage, content_id
 
@@ -95,6 +96,10 @@ class Answer:
     error: str = ""
     contract: str = ""
     """The contract it was given under, as JSON; empty for a failed one."""
+
+
+# What `ask` and its journal raise when the job cannot go on; each message says all.
+FAILURES = (EngineError, CircuitOpenError, BudgetError, JournalError, LockedError)
 
 
 def ask(

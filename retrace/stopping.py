@@ -128,8 +128,11 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def command(main: Callable[[], int]) -> int:
-    """Run a script's main: a graceful stop becomes `EXIT_AGAIN`."""
+def command(main: Callable[[], int], failures: tuple[type[Exception], ...] = ()) -> int:
+    """Run a script's main: a graceful stop becomes `EXIT_AGAIN`.
+
+    Of `failures` the message is logged, without the way there.
+    """
     # Only our own progress: the HTTP client would log a line for every request.
     logging.basicConfig(format="%(asctime)s %(message)s")
     logging.getLogger("retrace").setLevel(logging.INFO)
@@ -139,3 +142,6 @@ def command(main: Callable[[], int]) -> int:
     except Stopped as stopped:
         log.warning("stopped (%s); the same command goes on from here", stopped)
         return EXIT_AGAIN
+    except failures as error:
+        log.error("failed: %s", error)
+        return 1

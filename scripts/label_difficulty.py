@@ -20,7 +20,7 @@ from retrace.difficulty import GRADING, count, graded, published
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
 from retrace.rows import Label, Problem, read_rows, write_rows
-from retrace.sampling import Request, Sampling, ask
+from retrace.sampling import FAILURES, Request, Sampling, ask
 from retrace.stopping import command, set_time_limit
 from retrace.terms import VARIABLE, Terms, terms_of
 
@@ -119,4 +119,4 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, FAILURES))

@@ -26,6 +26,7 @@ from retrace.rows import (
     write_rows,
 )
 from retrace.sampling import (
+    FAILURES,
     Answer,
     Request,
     Sampling,
@@ -123,4 +124,4 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, FAILURES))

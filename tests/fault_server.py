@@ -25,7 +25,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-FAULTS = ("429", "500", "400", "hang", "cut", "not_json", "no_choice", "surrogate")
+FAULTS = (
+    *("429", "500", "400", "hang", "cut"),
+    *("not_json", "nested", "no_choice", "surrogate"),
+)
 
 
 @dataclass
@@ -178,6 +181,8 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         elif fault == "not_json":
             self.reply(200, text[: len(text) // 2])
+        elif fault == "nested":
+            self.reply(200, b"[" * 200_000)
         elif fault == "no_choice":
             self.reply(200, b'{"object":"chat.completion","choices":[]}')
         elif fault == "surrogate":

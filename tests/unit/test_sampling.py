@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from retrace import engines
+from retrace import dispatch, engines
 from retrace.dispatch import CircuitOpenError, Effort
 from retrace.engines.base import EngineError
-from retrace.journal import Journal, journals_under, read_lines
+from retrace.journal import Journal, JournalError, journals_under, read_lines
 from retrace.sampling import Answer, Request, Sampling, ask, split_reasoning
 from tests.fault_server import FaultServer
 
@@ -111,7 +112,9 @@ def test_an_engine_is_not_started_for_known_answers(tmp_path: Path) -> None:
         sample(gone, tmp_path, requests(range(5)), **settings)
 
 
-@pytest.mark.parametrize("fault", ["429", "500", "cut", "not_json", "no_choice"])
+@pytest.mark.parametrize(
+    "fault", ["429", "500", "cut", "not_json", "nested", "no_choice"]
+)
 def test_a_fault_that_passes_leaves_no_trace_in_the_answers(
     tmp_path: Path, fault: str
 ) -> None:
@@ -141,6 +144,42 @@ def test_a_server_that_dies_and_comes_back_loses_nothing(tmp_path: Path) -> None
         answers = sample(server, tmp_path, requests(range(60)), effort=effort)
         assert len({answer.text for answer in answers}) == 60
         assert 1 <= server.seen()["repeats"] <= 16
+
+
+@pytest.mark.parametrize("fault", ["429", "500"])
+@pytest.mark.parametrize("wait", ["nan", "inf", "-5", "soon"])
+def test_a_wait_that_is_no_time_is_backed_off_from(
+    tmp_path: Path, fault: str, wait: str
+) -> None:
+    with server_with(faults={fault: 1.0}, retry_after=wait) as server:
+        answers = sample(server, tmp_path, requests(range(4)))
+    assert all(answer.text for answer in answers)
+
+
+def test_a_wait_without_end_holds_up_nobody_else(tmp_path: Path) -> None:
+    effort = QUICK.model_copy(update={"failure_share": 1.0})
+    faults = {"faults": {"429": 0.3}, "times": 10**6, "retry_after": "1e9"}
+    with server_with(**faults) as server:
+        answers = sample(server, tmp_path, requests(range(40)), effort=effort)
+    turned_away = [answer for answer in answers if answer.error]
+    assert 0 < len(turned_away) < 40
+    assert all("429" in answer.error for answer in turned_away)
+
+
+def test_a_disk_that_refuses_to_sync_stops_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        monkeypatch.undo()  # it is told once
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(dispatch, "SYNC_EVERY", 0.05)
+    with server_with(latency=0.05) as server:
+        os.environ["RETRACE_TEST_KEY"] = "sesame"
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(JournalError, match="No space left on device"):
+            sample(server, tmp_path, requests(range(400)), concurrency=4)
+        assert server.seen()["requests"] < 400
 
 
 def test_retry_after_is_waited_for(tmp_path: Path) -> None:

@@ -194,6 +194,17 @@ def test_two_contracts_in_one_shard_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_a_failure_is_a_line_and_no_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "set/0000.jsonl"
+    make_problems(file, 3)
+    with FaultServer(key="another") as server:
+        job = start(server, tmp_path, file)
+        _, stderr = job.communicate(timeout=120)
+    assert job.returncode == 1
+    assert b"Traceback" not in stderr
+    assert b"check the key, the base URL and the model's name" in stderr
+
+
 def test_an_output_is_whole_or_absent(tmp_path: Path) -> None:
     file = tmp_path / "set/0000.jsonl"
     make_problems(file, 3)
