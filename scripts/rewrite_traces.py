@@ -16,7 +16,7 @@ from retrace import engines, environment, rewriting
 from retrace.journal import Journal, journals_under
 from retrace.judging import open_judge
 from retrace.rows import Problem, Rewrite, Trace, Verdict, read_rows, write_rows
-from retrace.sampling import Request, Sampling, ask
+from retrace.sampling import FAILURES, Request, Sampling, ask
 from retrace.stopping import command
 from retrace.terms import VARIABLE, Terms, terms_of
 
@@ -119,4 +119,4 @@ def _counted(rows: Iterable[Rewrite], counts: Counter[str]) -> Iterator[Rewrite]
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, FAILURES))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,18 @@ def read(
     Raises:
         SourceError: not a file of that form; says where.
     """
+    try:
+        yield from _rows(path, columns, max_bytes)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise SourceError(
+            f"{path.name} cannot be read to its end ({' '.join(str(error).split())}):"
+            " get the file anew, it may have been cut or damaged on its way"
+        ) from error
+
+
+def _rows(
+    path: Path, columns: Collection[str], max_bytes: int
+) -> Iterator[Row | Skipped]:
     name = path.name.removesuffix(".gz")
     if name.endswith((".jsonl", ".ndjson")):
         yield from _lines(path, max_bytes)
@@ -101,8 +115,16 @@ def _json_list(path: Path, max_bytes: int) -> Iterator[Row | Skipped]:
             if number and first == ",":
                 file.advance(1)
                 file.skip()
+            elif number:
+                raise SourceError(
+                    f"{path.name}: expected a comma or the end of the list after"
+                    f" object {number}, found {first or 'the end of the file'!r}"
+                )
             number += 1
             yield file.value(decoder, path, number, max_bytes)
+        file.advance(1)
+        if file.skip():
+            raise SourceError(f"{path.name}: there is text after the end of the list")
 
 
 class _Text:
@@ -167,7 +189,12 @@ def _csv(path: Path) -> Iterator[Row]:
         import io
 
         text = io.TextIOWrapper(raw, "utf-8-sig", newline="")
-        reader = csv.DictReader(text)
+        reader = csv.DictReader(text, strict=True)
+        twice = [
+            n for n, count in Counter(reader.fieldnames or ()).items() if count > 1
+        ]
+        if twice:
+            raise SourceError(f"{path.name}: two columns have the name {twice[0]!r}")
         try:
             for row in reader:
                 if None in row:
@@ -183,7 +210,7 @@ def _csv(path: Path) -> Iterator[Row]:
 
 
 def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException, ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
     try:
@@ -193,9 +220,26 @@ def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
         raise SourceError(f"{path.name} is not a Parquet file: {error}") from error
     with file:
         known = file.schema_arrow.names
+        for name in sorted(columns):
+            if not _is_there(name, known):
+                raise SourceError(
+                    f"{path.name}: there is no column {name!r}; the file has"
+                    f" {', '.join(known)}"
+                )
         wanted = [name for name in known if name in columns]
-        for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
-            yield from batch.to_pylist()
+        try:
+            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
+                yield from batch.to_pylist()
+        except ArrowException as error:
+            raise SourceError(f"{path.name} is damaged: {error}") from error
+
+
+def _is_there(name: str, known: list[str]) -> bool:
+    """Whether a file has a column, one whose parts are meant, or one of its parts."""
+    root = name.split(".")[0]
+    return (
+        name in known or root in known or any(k.startswith(f"{name}.") for k in known)
+    )
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from abc import ABC, abstractmethod
@@ -63,7 +64,7 @@ class AnswerColumn(_Reference):
         value = value_at(row, self.column)
         if self.take == "first" and isinstance(value, list):
             value = value[0] if value else None
-        if value is None:
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
             raise UnusableRowError("no_reference")
         if isinstance(value, list | dict):
             raise UnusableRowError("reference_is_no_text")

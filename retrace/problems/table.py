@@ -160,6 +160,11 @@ class Table(base.Source):
         for reason_name, count in sorted(dropped.items()):
             log.warning("set %s: %d rows left out: %s", set_name, count, reason_name)
         sieve.check(set_name)
+        if not made:
+            raise base.SourceError(
+                f"set {set_name}: no row gives a problem; left out by reason:"
+                f" {dict(dropped) or 'all by the filters, or there are none'}"
+            )
         check_count(set_name, "that give a problem", self, made)
 
     def _rows(
@@ -168,7 +173,8 @@ class Table(base.Source):
         """Rows with file and position, labels joined."""
         max_bytes = self.max_row_mb << 20
         labels = self.labels.load(max_bytes) if self.labels else None
-        columns = _roots(self._columns())
+        # A joined column is in no file.
+        columns = _roots(self._columns() - ({JOINED} if self.labels else set()))
         for path in origin.paths:
             for number, row in enumerate(reading.read(path, columns, max_bytes)):
                 if isinstance(row, reading.Skipped):

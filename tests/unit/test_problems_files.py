@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import pickle
@@ -95,6 +96,12 @@ def test_what_is_in_the_files_is_part_of_a_sources_identity(tmp_path: Path) -> N
     assert source(path).identity() != before
 
 
+LINE = b'{"question": "q", "answer": "1"}\n'
+ONE = b"[" + LINE + b"]"
+PARQUET = hub_rows.parquet([{"question": "q", "answer": "1"}])
+OTHER_PARQUET = hub_rows.parquet([{"question": "q", "gold": "1"}])
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
@@ -103,7 +110,26 @@ def test_what_is_in_the_files_is_part_of_a_sources_identity(tmp_path: Path) -> N
         ("a.jsonl", b'{"question": "\xff"}\n', "line 1 is not UTF-8"),
         ("a.json", b'{"question": "q"}', "expected a JSON list"),
         ("a.json", b'[{"question": "q", "answer": "1"}, {"que', "object 2 is not JSON"),
-        ("a.json", b'[{"question": "q", "answer": "1"}', "object 2 is not JSON"),
+        ("a.json", b'[{"question": "q", "answer": "1"}', "found 'the end of the file'"),
+        (
+            "a.json",
+            ONE[:-1] + b" " + ONE[1:],
+            "expected a comma or the end of the list",
+        ),
+        ("a.json", ONE + b"x", "text after the end of the list"),
+        ("a.jsonl.gz", gzip.compress(LINE * 99)[:-9], "cannot be read to its end"),
+        ("a.jsonl.gz", b"{}\n", "Not a gzipped file"),
+        ("a.csv", b'question,answer\n"q,1\n', "unexpected end of data"),
+        (
+            "a.csv",
+            b"question,question,answer\n",
+            "two columns have the name 'question'",
+        ),
+        ("a.csv", b"question,answer\n\xff,1\n", "cannot be read to its end"),
+        ("a.parquet", PARQUET[:4] + b"\xff" * 8 + PARQUET[12:], "a.parquet"),
+        ("a.parquet", OTHER_PARQUET, "no column 'answer'; the file has question, gold"),
+        ("a.jsonl", b"", "no row gives a problem"),
+        ("a.jsonl", b'{"question": "q", "answer": NaN}\n', "'no_reference': 1"),
         ("a.csv", b"question,answer\nq,1,2\n", "more fields than the header"),
         ("a.parquet", b"no parquet", "not a Parquet file"),
         ("a.txt", b"", "expected .jsonl, .json, .csv or .parquet"),
