@@ -26,6 +26,7 @@ include: "rules/datasets.smk"
 include: "rules/training.smk"
 include: "rules/scores.smk"
 include: "rules/reports.smk"
+include: "rules/publishing.smk"
 include: "rules/preflight.smk"
 include: "rules/provenance.smk"
 

@@ -20,6 +20,7 @@ from retrace.engines import imported, openai, openai_batch, vllm
 from retrace.judging import choice, code, exact, llm, math, puzzle, quantity, structure
 from retrace.problems import files, hub, programs, reasoning_gym, word_problems
 from retrace.prompts import Shot, Template
+from retrace.publishing import Settings as Publication
 from retrace.rewriting import Checks
 from retrace.rewriting import Prompt as RewritingPrompt
 from retrace.sampling import Sampling
@@ -127,6 +128,11 @@ class ProblemSet(Section):
         description="name in `models` whose traces the source brings: they are imported"
         " whatever the teacher of a dataset is",
     )
+    license: str = Field(
+        default="",
+        description="licence of the source, as a hub names it (apache-2.0), for the"
+        " card of a training set; empty: not stated",
+    )
     confidential: bool = Field(
         default=False,
         description="no text of this set in reports, logs, or remotes: what its licence"
@@ -202,6 +208,11 @@ class Published(Section):
     score: float = Field(ge=0, le=100)
     version: str = Field(default="", description="which publication of the number")
     source: str
+    protocol: dict[str, Any] | None = Field(
+        default=None,
+        description="how it was made, as far as that is stated: `sampling`, `template`,"
+        " ... with the keys of a set; what differs from ours is said beside the number",
+    )
 
 
 class Paid(Section):
@@ -224,6 +235,17 @@ class Prices(Section):
     )
 
 
+class Publish(Section):
+    """What goes to a hub when that is asked for, and only then."""
+
+    datasets: dict[Name, Publication] = Field(
+        default_factory=dict, description="targets of training sets, by their names"
+    )
+    students: dict[Name, Publication] = Field(
+        default_factory=dict, description="targets of students, by their names"
+    )
+
+
 class Recipe(Section):
     """A config file."""
 
@@ -243,6 +265,21 @@ class Recipe(Section):
     benchmarks: dict[Name, Benchmark] = Field(default_factory=dict)
     published: list[Published] = Field(default_factory=list)
     prices: Prices = Field(default_factory=Prices)
+    publish: Publish = Field(default_factory=Publish)
+
+    def answers_as(self, model: str) -> str:
+        """What a model's name stands for, in words: weights, or the model of an API."""
+        name = self.models[model].weights
+        if name in self.weights:
+            return _described(self.weights[name])
+        if name is not None:
+            return f"student {name} of this recipe"
+        engine = self.models[model].engine
+        if isinstance(engine, imported.Settings):
+            return f"imported, made by {engine.made_by}"
+        if isinstance(engine, vllm.Settings):
+            return "vLLM"
+        return f"{engine.model} of {engine.provider or engine.base_url}"
 
     @model_validator(mode="after")
     def _gpus_have_one_price(self) -> Recipe:
@@ -263,6 +300,14 @@ def _with_gpu_price(model: Model, dollars: float) -> Model:
     prices = model.terms.prices.model_copy(update={"gpu_hour": dollars})
     terms = model.terms.model_copy(update={"prices": prices})
     return model.model_copy(update={"terms": terms})
+
+
+def _described(weights: HubWeights | PackageWeights | LocalWeights) -> str:
+    if isinstance(weights, HubWeights):
+        return f"{weights.repo} at {weights.revision}"
+    if isinstance(weights, PackageWeights):
+        return f"{weights.file.rpartition('/')[2]} of {weights.package}"
+    return f"local weights {Path(weights.path).name}"
 
 
 # Keys whose text is often long enough to stand in a file of its own.
@@ -383,6 +428,10 @@ def _references(
     for key, student in recipe.students.items():
         yield f"students.{key}.base", student.base, "weights", same
         yield f"students.{key}.dataset", student.dataset, "datasets", same
+    for name in recipe.publish.datasets:
+        yield "publish.datasets", name, "datasets", same
+    for name in recipe.publish.students:
+        yield "publish.students", name, "students", same
     for key, benchmark in recipe.benchmarks.items():
         for name in benchmark.sets:
             yield f"benchmarks.{key}.sets", name, "sets", same

@@ -7,20 +7,36 @@ in a manifest or report are checked against the files before the first byte goes
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from retrace.rows import write_lines
 from retrace.weights import MANIFEST, sha256_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Kind = Literal["dataset", "model"]
+
+
+class Settings(BaseModel):
+    """Where a training set or a student goes when its publication is asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repo: str = Field(
+        pattern=r"^[\w.-]+/[\w.-]+$", description="repository on the hub, as owner/name"
+    )
+    public: bool = Field(default=False, description="everybody may read it")
 
 
 class PublishingError(RuntimeError):
@@ -91,6 +107,44 @@ def model_files(directory: Path, card: Path | None = None) -> list[Upload]:
     _check(uploads, stated, manifest)
     uploads.append(_upload(manifest, MANIFEST))
     return [*uploads, _upload(card, "README.md")] if card else uploads
+
+
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """What the commands that publish have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    add = parser.add_argument
+    add("--repo", required=True, help="target, as owner/name")
+    add("--public", action="store_true", help="everybody may read it")
+    add("--dry-run", action="store_true", help="say what would go, and stop")
+    add("--token-variable", default="HF_TOKEN", help="variable that holds the token")
+    add("--endpoint", help="address of another hub")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        help="the receipt; of a dry run, what would go, name and hash by line",
+    )
+    return parser
+
+
+def run(
+    args: argparse.Namespace, kind: Kind, collect: Callable[[], Sequence[Upload]]
+) -> int:
+    """Publish what `collect` finds, as the command line says, or say what would go."""
+    try:
+        target = Target(args.repo, kind, private=not args.public)
+        uploads = collect()
+        said = plan(target, uploads)
+        print(said, file=sys.stderr)
+        if args.dry_run:
+            write_lines(args.out, said.splitlines())
+            return 0
+        receipt = push(target, uploads, args.token_variable, args.endpoint)
+    except (PublishingError, OSError) as error:
+        print(f"nothing was published: {error}", file=sys.stderr)
+        return 1
+    write_lines(args.out, [json.dumps(receipt, indent=1)])
+    return 0
 
 
 def plan(target: Target, uploads: Sequence[Upload]) -> str:

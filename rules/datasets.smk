@@ -15,7 +15,6 @@ rule build_dataset:
         train=DATASET.format(dataset="{dataset}", file="train.jsonl"),
         rejected=DATASET.format(dataset="{dataset}", file="rejected.jsonl"),
         report=DATASET.format(dataset="{dataset}", file="report.json"),
-        card=DATASET.format(dataset="{dataset}", file="card.md"),
     log:
         "logs/build_dataset/{dataset}.log",
     benchmark:
@@ -46,4 +45,28 @@ rule build_dataset:
         " --confidential {params.confidential}"
         " --threads {threads} --software {params.software}"
         " --train {output.train} --rejected {output.rejected}"
-        " --report {output.report} --card {output.card} 2> {log}"
+        " --report {output.report} 2> {log}"
+
+
+# A rule of its own: a licence that is corrected must not train a student again.
+rule write_card:
+    input:
+        DATASET.format(dataset="{dataset}", file="report.json"),
+    output:
+        DATASET.format(dataset="{dataset}", file="card.md"),
+    log:
+        "logs/write_card/{dataset}.log",
+    benchmark:
+        "logs/write_card/{dataset}.tsv"
+    conda:
+        CONDA
+    resources:
+        mem_mb=500,
+    params:
+        licenses=licenses,
+        teachers=teachers,
+        code=code("write_card"),
+    shell:
+        "python scripts/write_card.py --dataset {wildcards.dataset} --report {input}"
+        " --licenses {params.licenses:q} --teachers {params.teachers:q}"
+        " --out {output} 2> {log}"

@@ -39,7 +39,8 @@ rule build_report:
     params:
         name=lookup("recipe", within=config),
         description=lookup("description", within=config),
-        recipe=lambda wildcards: canonical(config),
+        # In the recipe's order, which is that of its tables.
+        recipe=lambda wildcards: json.dumps(config, ensure_ascii=False),
         code=code("build_report"),
         software=software("jinja2", "matplotlib"),
     shell:
@@ -52,6 +53,7 @@ rule build_report:
         " --dataset-reports {input.datasets} --manifests {input.manifests}"
         " --metrics {input.metrics} --scores {input.scores}"
         " --benchmark-timings $(find logs -name '*.tsv' | sort)"
+        " --journals $(find journals -name '*.jsonl' 2> /dev/null | sort)"
         ' --commit "$(git rev-parse HEAD 2> /dev/null || true)"'
         " --software {params.software} --figures-out reports/{params.name}"
         " --out {output.page} 2> {log}"

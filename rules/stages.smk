@@ -152,6 +152,20 @@ def system_arguments(wildcards, input):
     return ["--system", dataset_system(wildcards)]
 
 
+def licenses(wildcards):
+    """Licences of the sets in the mixture, as far as the recipe states them."""
+    mixture = config["datasets"][wildcards.dataset]["mixture"]
+    found = {name: config["sets"][name]["license"] for name in mixture}
+    return canonical({name: license for name, license in found.items() if license})
+
+
+def teachers(wildcards):
+    """What answers as the teachers of the mixture: weights, or the model of an API."""
+    mixture = config["datasets"][wildcards.dataset]["mixture"]
+    names = {teacher_of(wildcards.dataset, name) for name in mixture}
+    return canonical({name: RECIPE.answers_as(name) for name in names})
+
+
 def tokenizer(wildcards):
     """The base of a student of this dataset: its tokens are what lengths count."""
     bases = [

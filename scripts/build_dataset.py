@@ -1,4 +1,4 @@
-"""Build a training set from judged traces: rows, rejected rows, report and card."""
+"""Build a training set from judged traces: rows, rejected rows and a report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter
 
 from retrace import environment
-from retrace.curation import Settings, build, card
+from retrace.curation import Settings, build
 from retrace.curation.labels import with_labels
 from retrace.prompts import Template
 from retrace.rows import (
@@ -72,7 +72,6 @@ def main(arguments: list[str] | None = None) -> int:
     }
     text = json.dumps(report, ensure_ascii=False, indent=1)
     write_lines(args.report, [text])
-    write_lines(args.card, card.card(args.dataset, report).splitlines())
     for line in report["mixture"]["shortfalls"]:
         log.warning("%s", line)
     log.info("%d rows, %d rejected", len(dataset.train), len(dataset.rejected))
@@ -96,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tokenizer", help="directory or hub id; without one, words are counted")
     add("--threads", type=int, default=1, help="processes")
     add("--software", nargs="*", default=[], help="name==version pins")
-    for kind in ("train", "rejected", "report", "card"):
+    for kind in ("train", "rejected", "report"):
         add(f"--{kind}", type=Path, required=True)
     return parser
 

@@ -7,12 +7,15 @@ import csv
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from retrace import environment
+from retrace.cost import Prices
+from retrace.progress import Progress
 from retrace.report.exports import export
-from retrace.report.inputs import Inputs, Timing
+from retrace.report.inputs import Asked, Inputs, Timing
 from retrace.report.page import build
 from retrace.rows import write_lines
 from retrace.scoring.table import read_scores
@@ -39,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         timings=[
             timing for path in args.benchmark_timings for timing in _timings(path)
         ],
+        asked=list(_asked(args.journals, config)),
         problems=args.problems,
         traces=args.traces,
         verdicts=args.verdicts,
@@ -75,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--rewrites", "rewrite shards"),
         ("--rejected", "{dataset}/rejected.jsonl"),
         ("--train", "{dataset}/train.jsonl"),
+        ("--journals", "journals/{model}/..., for tokens and dollars"),
         ("--benchmark-timings", "Snakemake's benchmark files, {rule}/{wildcards}.tsv"),
     ):
         parser.add_argument(option, type=Path, nargs="*", default=[], help=meaning)
@@ -112,6 +117,43 @@ def _json_lines(path: Path) -> list[Any]:
 
 def _tail(path: Path) -> str:
     return "/".join(path.parts[-3:])
+
+
+def _asked(paths: list[Path], config: dict[str, Any]) -> Iterator[Asked]:
+    """What the journals of the recipe's models hold; its tokens' prices are today's.
+
+    GPU hours come from the times of the jobs, so only tokens are priced here.
+    """
+    models = config.get("models") or {}
+    for path in paths:
+        parts = path.parts
+        start = parts.index("journals") + 1 if "journals" in parts else 0
+        model, what = parts[start], parts[start + 1]
+        if model not in models:
+            continue
+        terms = models[model].get("terms") or {}
+        prices = Prices.model_validate(terms.get("prices") or {})
+        found = Progress(path, prices).read_on()
+        yield Asked(
+            stage=_asking(what),
+            model=model,
+            answers=found.answered,
+            prompt_tokens=found.prompt_tokens,
+            completion_tokens=found.completion_tokens,
+            dollars=found.token_dollars,
+        )
+
+
+def _asking(folder: str) -> str:
+    """The stage that writes a journal, by the folder below the model's."""
+    for start, stage in (
+        ("rewrites-of-", "rewrite_traces"),
+        ("verdicts-on-", "judge_traces"),
+        ("labels", "label_difficulty"),
+    ):
+        if folder.startswith(start):
+            return stage
+    return "sample_traces"
 
 
 def _timings(path: Path) -> list[Timing]:

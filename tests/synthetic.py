@@ -129,7 +129,9 @@ def config(size: Size) -> dict[str, Any]:
 
 def published() -> list[dict[str, Any]]:
     return [
-        _published("student", "sums", 61.0, "first", "a table"),
+        _published(
+            "student", "sums", 61.0, "first", "a table", {"sampling": {"top_p": 1.0}}
+        ),
         _published("student", "sums", 66.0, "second", "the same table, later"),
         _published("student", "diamond", 90.0, "", "a table"),
         _published("someone-else", "algebra", 44.0, "", "a paper"),
@@ -151,9 +153,15 @@ def protocol(model: str) -> dict[str, Any]:
 
 
 def _published(
-    model: str, benchmark: str, score: float, version: str, source: str
+    model: str,
+    benchmark: str,
+    score: float,
+    version: str,
+    source: str,
+    protocol: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return {
+        "protocol": protocol,
         "model": model,
         "benchmark": benchmark,
         "score": score,
@@ -345,11 +353,46 @@ def _write_dataset(folder: Path, files: dict[str, list[Path]]) -> None:
     base = folder / "data/datasets/mix"
     write_rows(base / "train.jsonl", train)
     write_rows(base / "rejected.jsonl", rejected)
-    report = {"rows": len(train), "decontamination": {"exact": 0, "near": 3}}
-    write_lines(base / "report.json", [json.dumps(report)])
+    write_lines(base / "report.json", [json.dumps(_dataset_report(len(train)))])
     files["train"] = [base / "train.jsonl"]
     files["rejected"] = [base / "rejected.jsonl"]
     files["dataset-reports"] = [base / "report.json"]
+
+
+def _dataset_report(rows: int) -> dict[str, Any]:
+    """What `curation.build` reports, in numbers that were made up."""
+    kinds = {
+        "exact": {"planted": 200, "found": 200, "recall": 1.0, "promised": 1.0},
+        "renamed": {"planted": 200, "found": 170, "recall": 0.85, "promised": 0.9},
+        "reworded": {"planted": 200, "found": 90, "recall": 0.45, "promised": None},
+    }
+    hit = {"set": "train-sums", "where": "statement", "method": "pieces"}
+    return {
+        "rows": rows,
+        "funnel": [
+            {"stage": "verify", "in": {"train-sums": 9}, "out": {"train-sums": 7},
+             "reasons": {"wrong_answer": 2}},
+        ],
+        "rewrites": {
+            "train-sums": {
+                "verdicts": {
+                    "right before, right after": 5,
+                    "right before, wrong after": 1,
+                    "wrong before, right after": 3,
+                },
+                "by": {"model": 7, "rule": 2},
+                "turned_down": {"invented": 2},
+            }
+        },
+        "mixture": {"shortfalls": ["wanted 9 rows of train-sums, have 7"]},
+        "contamination": {
+            "benchmarks": {"sums": 40, "diamond": 20},
+            "traces": 1,
+            "dropped": True,
+            "hits": [{**hit, "benchmark": "diamond", "matched": "SECRET-STATEMENT"}],
+            "planted": {"kinds": kinds, "controls": 60, "false": 1},
+        },
+    }  # fmt: skip
 
 
 def _training_row(verdict: Verdict, set_name: str) -> TrainingRow:

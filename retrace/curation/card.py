@@ -7,19 +7,33 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 TASKS = ("text-generation",)
 
 
-def card(name: str, report: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class About:
+    """What the recipe knows and the rows do not.
+
+    licenses: of the sources, by set, as a hub names them. teachers: what answers under
+    a model's name, in words.
+    """
+
+    licenses: Mapping[str, str] = field(default_factory=dict)
+    teachers: Mapping[str, str] = field(default_factory=dict)
+
+
+def card(name: str, report: dict[str, Any], about: About | None = None) -> str:
     """The card as markdown. `report` is what `build` counted, with its provenance."""
+    about = about or About()
     parts = [
-        _metadata(name, report),
-        _head(name, report),
-        _composition(report),
+        _metadata(name, report, about),
+        _head(name, report, about),
+        _composition(report, about),
         _funnel(report),
         _rewrites(report),
         _duplicates(report),
@@ -54,15 +68,15 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def _metadata(name: str, report: dict[str, Any]) -> str:
+def _metadata(name: str, report: dict[str, Any], about: About) -> str:
     rows = report["train"]["rows"]
     size = next((label for limit, label in SIZES if rows < limit), "100K<n<1M")
-    licences = sorted({one["license"] for one in report["sources"]} - {""})
-    licence = licences[0] if len(licences) == 1 else "other"
+    sets = report["train"]["sets"]
+    licenses = sorted({_license(report, about, one) or "other" for one in sets})
     lines = [
         "---",
         f"pretty_name: {json.dumps(name)}",
-        f"license: {licence}",
+        "license:\n" + "\n".join(f"- {one}" for one in licenses or ["other"]),
         "language:\n- en",
         "task_categories:\n" + "\n".join(f"- {task}" for task in TASKS),
         f"size_categories:\n- {size}",
@@ -77,18 +91,47 @@ def _metadata(name: str, report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _head(name: str, report: dict[str, Any]) -> str:
+def _license(report: dict[str, Any], about: About, name: str) -> str:
+    """The licence of a set's source: what the recipe says, or else its problems."""
+    stated = {one["set"]: one["license"] for one in report["sources"]}
+    return about.licenses.get(name) or stated.get(name, "")
+
+
+def _head(name: str, report: dict[str, Any], about: About) -> str:
     train = report["train"]
-    rows, problems = train["rows"], train["problems"]
+    teachers = [
+        f"`{model}`"
+        + (f" ({about.teachers[model]})" if model in about.teachers else "")
+        for model in report["teacher"].split(", ")
+    ]
     return f"""# {name}
 
-{rows:,} verified reasoning traces for {problems:,} problems, written by
-`{report["teacher"]}`. Each row is a problem, a thought and a solution, with the ids of
-its problem and of the trace it was made from. `rejected.jsonl` names every trace that
-is not here, with the stage and the reason. The figures below are from `report.json`."""
+{train["rows"]:,} reasoning traces for {train["problems"]:,} problems, written by
+{", ".join(teachers)}.
+{_checked(report)}
+
+Each row is a problem, a thought and a solution, with the ids of its problem and of the
+trace it was made from. `rejected.jsonl` names every trace that is not here, with the
+stage and the reason. The figures below are from `report.json`."""
 
 
-def _composition(report: dict[str, Any]) -> str:
+def _checked(report: dict[str, Any]) -> str:
+    """What the rows have passed; a set that nothing can check is named."""
+    settings = report["settings"]
+    if not settings["verify"]:
+        return "The answers were judged, but wrong ones were **not** left out."
+    sets = report["train"]["sets"]
+    exempt = [name for name in settings["unchecked"] if sets.get(name)]
+    if not exempt:
+        return "The answer of every row was judged correct."
+    named = ", ".join(f"{name} ({sets[name]:,} rows)" for name in exempt)
+    return (
+        "The answer of every row was judged correct, except where nothing could check"
+        f" it: {named}."
+    )
+
+
+def _composition(report: dict[str, Any], about: About) -> str:
     train = report["train"]
     wanted = report["mixture"]["wanted"]
     sources = {one["set"]: one for one in report["sources"]}
@@ -96,7 +139,7 @@ def _composition(report: dict[str, Any]) -> str:
         (
             name,
             sources.get(name, {}).get("source", ""),
-            sources.get(name, {}).get("license", "") or "not stated",
+            _license(report, about, name) or "not stated",
             report["problems"].get(name, 0),
             wanted[name],
             train["sets"].get(name, 0),
@@ -137,26 +180,38 @@ def _rewrites(report: dict[str, Any]) -> str:
     rows = []
     for name, counts in report["rewrites"].items():
         verdicts = counts["verdicts"]
+        traces = sum(verdicts.values())
+        before, after = (
+            sum(n for key, n in verdicts.items() if wanted in key)
+            for wanted in ("right before", "right after")
+        )
+        turned_down = [f"{key} {n:,}" for key, n in counts["turned_down"].items()]
         rows.append(
             (
                 name,
+                traces,
                 counts["by"].get("model", 0),
                 counts["by"].get("rule", 0),
-                *(
-                    verdicts.get(f"{before} before, {after} after", 0)
-                    for before in ("right", "wrong")
-                    for after in ("right", "wrong")
-                ),
-                ", ".join(f"{key} {n:,}" for key, n in counts["turned_down"].items())
-                or "-",
+                share(before, traces),
+                share(after, traces),
+                verdicts.get("right before, wrong after", 0),
+                verdicts.get("wrong before, right after", 0),
+                ", ".join(turned_down) or "-",
             )
         )
-    header = ["set", "by model", "by rule", "right, right", "right, wrong"]
-    header += ["wrong, right", "wrong, wrong", "turned down for"]
+    header = ["set", "traces", "by model", "by rule", "right before", "right after"]
+    header += ["lost", "gained", "turned down for"]
     return (
-        "## Rewrites\n\nWho divided the traces into thought and solution, and verdicts"
-        " before and after.\n\n" + table(header, rows)
+        "## Rewrites\n\nTraces that were divided into thought and solution, by a model"
+        " or by the rule that changes no word, and how many the judge called right"
+        " before and after. Where only right traces are divided, all are right before."
+        "\n\n" + table(header, rows)
     )
+
+
+def share(part: int, whole: int) -> str:
+    """A count with its share: `34 (42.5 %)`."""
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else f"{part:,}"
 
 
 def _duplicates(report: dict[str, Any]) -> str:
@@ -179,8 +234,10 @@ def _contamination(report: dict[str, Any]) -> str:
     parts = [
         "## Contamination",
         f"Statements and traces were searched for the problems of {names}."
-        f" {found['traces']:,} traces held one and were {what}; every hit is in"
-        " `report.json` with the matched words.",
+        f" {found['traces']:,} traces held one"
+        + (f" and were {what}" if found["traces"] else "")
+        + "; every hit is in `report.json` with the matched words, unless the benchmark"
+        " is confidential.",
     ]
     if methods:
         rows = [(*key, number) for key, number in sorted(methods.items())]
@@ -188,7 +245,13 @@ def _contamination(report: dict[str, Any]) -> str:
     planted = found["planted"]
     if planted:
         kinds = [
-            (name, kind["planted"], kind["found"], kind["recall"], kind["promised"])
+            (
+                name,
+                kind["planted"],
+                kind["found"],
+                f"{100 * kind['recall']:.1f} %",
+                "-" if kind["promised"] is None else f"{100 * kind['promised']:g} %",
+            )
             for name, kind in planted["kinds"].items()
         ]
         header = ("planted leak", "planted", "found", "recall", "at least")
@@ -196,10 +259,15 @@ def _contamination(report: dict[str, Any]) -> str:
             "In this run, benchmark problems were planted as leaks of these kinds:",
             table(header, kinds),
             f"Of {planted['controls']:,} benchmark problems that were not planted,"
-            f" {planted['false']:,} were taken for another one: precision"
+            f" {share(planted['false'], planted['controls'])} were taken for another"
+            f" one. Precision, {_sum(planted)} leaks found of all hits:"
             f" {_cell(planted['precision'])}.",
         ]
     return "\n\n".join(parts)
+
+
+def _sum(planted: dict[str, Any]) -> str:
+    return f"{sum(kind['found'] for kind in planted['kinds'].values()):,}"
 
 
 def _use(name: str) -> str:

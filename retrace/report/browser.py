@@ -71,7 +71,11 @@ def choose(inputs: Inputs, summary: Summary) -> list[str]:
                 chosen.append(queue[turn])
                 size = min(2 * summary.traces[queue[turn]].size, 2 * MAX_TEXT)
                 room -= size + 1500
-    return sorted(chosen, key=lambda key: _order(summary.traces[key], key))
+    # What was curated comes first: that is what the reader came for.
+    return sorted(
+        sorted(chosen, key=lambda key: _order(summary.traces[key], key)),
+        key=lambda key: key not in summary.fates,
+    )
 
 
 def hidden_problems(inputs: Inputs, summary: Summary) -> set[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from retrace.report.inputs import Inputs
-
-OVERLAP = "contamination"
 
 
 @dataclass(frozen=True)
@@ -21,13 +20,47 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Rewrites:
+    """Verdicts on the traces of a set that were divided, before and after.
+
+    by: how many were divided by the model and by the rule. before, after: those that
+    were right, of `traces`. turned_down: rewrites of the model that failed a check.
+    """
+
+    set: str
+    traces: int
+    by: dict[str, int]
+    before: int
+    after: int
+    turned_down: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """The search for benchmark problems: counts alone, for a text that overlaps may be
+    that of a confidential benchmark.
+
+    planted: kind, planted, found, least share that is promised or none.
+    """
+
+    benchmarks: int
+    traces: int
+    dropped: bool
+    hits: dict[str, int]
+    planted: list[tuple[str, int, int, float | None]]
+    controls: int
+    false: int
+
+
+@dataclass(frozen=True)
 class Curation:
     """stages: name, rows in, rows out, reasons. facts: all else, as dotted keys."""
 
     name: str
     stages: list[tuple[str, int, int, dict[str, int]]]
-    overlap: dict[str, Any]
-    overlap_grids: list[Grid]
+    rewrites: list[Rewrites]
+    leaks: Leaks | None
+    shortfalls: list[str]
     facts: dict[str, Any]
     grids: list[Grid]
 
@@ -38,17 +71,46 @@ def tables(inputs: Inputs) -> list[Curation]:
 
 
 def _curation(name: str, report: Mapping[str, Any]) -> Curation:
-    rest = {k: v for k, v in report.items() if k not in ("funnel", OVERLAP)}
-    facts, grids = arrange(rest)
-    # Counts alone: a text that overlaps may be that of a confidential benchmark.
-    overlap, overlap_grids = arrange(_numbers(report.get(OVERLAP) or {}))
+    shown = ("funnel", "rewrites", "contamination", "inputs", "software")
+    facts, grids = arrange({k: v for k, v in report.items() if k not in shown})
     return Curation(
         name=name,
         stages=[_stage(stage) for stage in report.get("funnel") or []],
-        overlap=overlap,
-        overlap_grids=overlap_grids,
+        rewrites=[_rewrites(*one) for one in (report.get("rewrites") or {}).items()],
+        leaks=_leaks(report["contamination"]) if "contamination" in report else None,
+        shortfalls=list((report.get("mixture") or {}).get("shortfalls") or []),
         facts=facts,
         grids=grids,
+    )
+
+
+def _rewrites(name: str, counts: Mapping[str, Mapping[str, int]]) -> Rewrites:
+    verdicts = counts["verdicts"]
+    return Rewrites(
+        set=name,
+        traces=sum(verdicts.values()),
+        by=dict(counts["by"]),
+        before=sum(n for key, n in verdicts.items() if key.startswith("right before")),
+        after=sum(n for key, n in verdicts.items() if key.endswith("right after")),
+        turned_down=dict(counts["turned_down"]),
+    )
+
+
+def _leaks(found: Mapping[str, Any]) -> Leaks:
+    planted = found.get("planted") or {}
+    return Leaks(
+        benchmarks=sum(found["benchmarks"].values()),
+        traces=found["traces"],
+        dropped=found["dropped"],
+        hits=dict(
+            Counter(f"{hit['method']} in {hit['where']}" for hit in found["hits"])
+        ),
+        planted=[
+            (name, kind["planted"], kind["found"], kind["promised"])
+            for name, kind in (planted.get("kinds") or {}).items()
+        ],
+        controls=planted.get("controls", 0),
+        false=planted.get("false", 0),
     )
 
 
@@ -97,13 +159,3 @@ def _stage(stage: Mapping[str, Any]) -> tuple[str, int, int, dict[str, int]]:
         sum(stage["out"].values()),
         dict(stage.get("reasons") or {}),
     )
-
-
-def _numbers(value: Mapping[str, Any]) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
-    for key, entry in value.items():
-        if isinstance(entry, Mapping):
-            kept[key] = _numbers(entry)
-        elif isinstance(entry, int | float):
-            kept[key] = entry
-    return kept

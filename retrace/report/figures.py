@@ -23,7 +23,7 @@ _COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)"} | {
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "retrace",
-    "font.size": 12,
+    "font.size": 11,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
@@ -41,13 +41,15 @@ _STYLE: Any = {
     "text.color": INK,
     "legend.frameon": False,
     "legend.labelcolor": INK,
-    "legend.fontsize": 11,
+    "legend.fontsize": 10,
     "legend.handlelength": 1.2,
     "legend.columnspacing": 1.2,
 }
 # Curves that jump from step to step: a moving average is drawn over them.
 NOISY = ("loss", "grad_norm", "token_accuracy", "tokens_per_second")
-WIDTH, HEIGHT = 4.6, 3.0
+WIDTH, HEIGHT = 5.2, 2.9
+LONG_LABEL = 20
+"""Letters of a legend's entry from which on a line holds only one."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def training(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Drawing
     return drawn
 
 
-def pass_rates(shares: Mapping[str, Sequence[float]]) -> Drawing | None:
+def pass_rates(
+    shares: Mapping[str, Sequence[float]], before: str = ""
+) -> Drawing | None:
     """How many problems have which share of right samples, a line for each group."""
     shares = {name: values for name, values in shares.items() if len(values) > 0}
     if not shares:
@@ -98,8 +102,9 @@ def pass_rates(shares: Mapping[str, Sequence[float]]) -> Drawing | None:
     with _figure() as (figure, axes):
         for number, (name, heights) in enumerate(percent.items()):
             colour = SERIES[number % len(SERIES)]
+            label = f"{name} ({len(shares[name]):,})"
             axes.plot(
-                centres, heights, color=colour, label=name, marker="o", markersize=4
+                centres, heights, color=colour, label=label, marker="o", markersize=4
             )
         axes.set_xlabel("share of right samples of a problem")
         axes.set_ylabel("% of the problems")
@@ -112,10 +117,10 @@ def pass_rates(shares: Mapping[str, Sequence[float]]) -> Drawing | None:
     return Drawing(
         "pass-rates",
         "Difficulty",
-        "Problems at the left are too hard for the model, those at the right too easy"
-        " to teach it anything.",
+        f"{before}Those at the left are too hard, those at the right too easy to teach"
+        " it anything. In brackets: how many problems.",
         svg,
-        ("share right", *percent),
+        ("share right", *(f"{name}, %" for name in percent)),
         table,
     )
 
@@ -126,6 +131,7 @@ def lengths(tokens: Mapping[str, Mapping[bool, Sequence[int]]]) -> Drawing | Non
     if not tokens:
         return None
     names = {True: "right", False: "not right"}
+    count = sum(len(values) for both in tokens.values() for values in both.values())
     height = max(HEIGHT, 0.75 + 0.55 * len(tokens))
     with _figure(height) as (figure, axes):
         for ok, colour, offset in ((True, SERIES[1], 0.19), (False, SERIES[2], -0.19)):
@@ -142,8 +148,8 @@ def lengths(tokens: Mapping[str, Mapping[bool, Sequence[int]]]) -> Drawing | Non
     return Drawing(
         "lengths",
         "Length of the traces",
-        "A box holds the middle half, the line in it is the median, and the whiskers"
-        " reach from 5 to 95 %.",
+        f"Of {count:,} traces. A box holds the middle half, the line in it is the"
+        " median, and the whiskers reach from 5 to 95 %.",
         svg,
         ("model", "traces", "5 %", "median", "95 %", "longest"),
         [
@@ -250,8 +256,12 @@ def _curves(
         if key == "learning_rate":
             axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
         svg = _finish(figure, axes, key, len(curves))
-    first, last = next(iter(curves.values()))[0], next(iter(curves.values()))[-1]
-    caption = f"From {first[1]:.4g} at step {first[0]} to {last[1]:.4g} at {last[0]}."
+    caption = "; ".join(
+        f"{student}: from {points[0][1]:.4g} at step {points[0][0]} to"
+        f" {points[-1][1]:.4g} at step {points[-1][0]}"
+        for student, points in curves.items()
+    )
+    caption += "."
     if key in NOISY and any(len(points) > 40 for points in curves.values()):
         caption += " The strong line is a moving average over a fortieth of the steps."
     return Drawing(
@@ -292,7 +302,11 @@ def _finish(figure: Figure, axes: Any, name: str, series: int) -> str:
     axes.tick_params(length=0)
     axes.margins(x=0.02)
     if series > 1:
-        figure.legend(loc="outside upper left", ncols=min(series, 2))
+        labels = axes.get_legend_handles_labels()[1]
+        long = max(map(len, labels), default=0) > LONG_LABEL
+        figure.legend(
+            loc="outside upper left", ncols=1 if long else min(series, 2 + series % 2)
+        )
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

@@ -21,6 +21,18 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a model was asked in a stage, as its journals say, and what that cost."""
+
+    stage: str
+    model: str
+    answers: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Everything a page shows; files of rows are read twice and never kept whole.
 
@@ -38,6 +50,7 @@ class Inputs:
     metrics: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     engines: Sequence[Json] = ()
     timings: Sequence[Timing] = ()
+    asked: Sequence[Asked] = ()
     problems: Sequence[Path] = ()
     traces: Sequence[Path] = ()
     verdicts: Sequence[Path] = ()

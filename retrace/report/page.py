@@ -21,10 +21,12 @@ from retrace.report import ablation, costs, curation, figures, summary
 from retrace.report.browser import browse
 from retrace.report.inputs import Inputs
 from retrace.report.text import script_json, visible
+from retrace.rows import Reason
 from retrace.scoring import comparison, table
-from retrace.scoring.verdicts import DIFFERS, REPRODUCED, UNDECIDED
+from retrace.scoring.verdicts import DIFFERS, MARGIN, REPRODUCED, UNDECIDED
 
 Json = dict[str, Any]
+REASONS = [reason.value for reason in Reason]
 
 
 def build(inputs: Inputs) -> str:
@@ -44,13 +46,16 @@ def build(inputs: Inputs) -> str:
         katex_script=Markup(katex_script),
         script=Markup(script),
         rows_json=Markup(script_json(browse(inputs, counted))),
-        headline=headline(inputs, pairs),
+        headline=headline(inputs),
+        glances=glances(inputs, groups, pairs),
         facts=facts(inputs, counted, stages),
         groups=groups,
         compared=any(
             group.elsewhere or any(score["published"] for score in group.scores)
             for group in groups
         ),
+        margin=f"{MARGIN:g}",
+        incomplete=any(not score["complete"] for score in inputs.scores),
         pairs=pairs,
         ablation=ablation.table(inputs),
         funnel=summary.funnel(counted, inputs),
@@ -64,6 +69,8 @@ def build(inputs: Inputs) -> str:
             name: _brief(manifest) for name, manifest in inputs.manifests.items()
         },
         stages=stages,
+        all_stages=costs.total(stages),
+        priced=costs.priced(inputs),
         paid=paid(inputs),
         engines=engines(inputs),
         provenance=provenance(inputs),
@@ -122,7 +129,8 @@ def compare_all(inputs: Inputs) -> list[Json]:
     """Every pair of models on every benchmark, with p values corrected by Holm.
 
     Where a student was scored, only pairs with a student count: they are what the
-    recipe is about, and every further comparison makes each one harder to decide.
+    recipe is about, and every further comparison makes each one harder to decide. The
+    verdicts are those after Holm's correction for all of them.
     """
     students = set(inputs.students())
     pairs: list[Json] = []
@@ -135,14 +143,11 @@ def compare_all(inputs: Inputs) -> list[Json]:
                     continue
                 pair = comparison.between_models(first, second)
                 pairs.append({"order": order, **pair})
-    corrected = comparison.holm([pair["p_value"] for pair in pairs])
-    for pair, p_value in zip(pairs, corrected, strict=True):
-        pair["p_holm"] = p_value
-    return pairs
+    return comparison.corrected(pairs)
 
 
-def headline(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
-    """The result in a few sentences: published numbers, then what students gained."""
+def headline(inputs: Inputs) -> list[str]:
+    """The result against published numbers in a sentence, and what is missing."""
     lines = []
     verdicts = Counter(
         score["verdict"] for score in inputs.scores if score["published"]
@@ -158,7 +163,6 @@ def headline(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
             f"Of {verdicts.total()} {scores} with a published number:"
             f" {', '.join(parts)}."
         )
-    lines += _gains(inputs, pairs)
     incomplete = sum(not score["complete"] for score in inputs.scores)
     if incomplete:
         lines.append(
@@ -168,31 +172,103 @@ def headline(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True)
+class Glance:
+    """A comparison over all benchmarks.
+
+    sides: what is compared; rows: benchmark, a number of each, difference, verdict.
+    """
+
+    title: str
+    summary: str
+    sides: tuple[str, str]
+    rows: list[tuple[str, str, str, str, str]]
+
+
+def glances(
+    inputs: Inputs, groups: Sequence[ScoreGroup], pairs: Sequence[Json]
+) -> list[Glance]:
+    """The result at a glance: students against what was published, and other models."""
+    students = set(inputs.students())
+    cards = []
+    for model in dict.fromkeys(s["model"] for g in groups for s in g.scores):
+        if not students or model in students:
+            cards.append(_against_published(model, groups))
+    accuracy = {
+        (score["benchmark"], score["model"]): table.number(score["accuracy"])
+        for score in inputs.scores
+    }
+    between: dict[tuple[str, str], list[Json]] = defaultdict(list)
+    for pair in pairs:
+        if pair["second"] in students and pair["first"] not in students:
+            between[pair["second"], pair["first"]].append(pair)
+    for (second, first), found in between.items():
+        rows = [
+            (
+                pair["benchmark"],
+                accuracy[pair["benchmark"], second],
+                accuracy[pair["benchmark"], first],
+                f"{pair['difference']:+.1f}",
+                pair["verdict"],
+            )
+            for pair in found
+        ]
+        title = f"{second} against {first}"
+        cards.append(Glance(title, _tally(rows), (second, first), rows))
+    return [card for card in cards if card.rows]
+
+
+def _against_published(model: str, groups: Sequence[ScoreGroup]) -> Glance:
+    rows = []
+    for group in groups:
+        for score in group.scores:
+            if score["model"] == model and score["published"]:
+                first = score["published"][0]
+                rows.append(
+                    (
+                        group.name,
+                        table.number(score["accuracy"]),
+                        table.number(first["score"]),
+                        f"{first['difference']:+.1f}",
+                        score["verdict"],
+                    )
+                )
+    title = f"{model} against the published numbers"
+    return Glance(title, _tally(rows), ("here", "published"), rows)
+
+
+def _tally(rows: Sequence[tuple[str, str, str, str, str]]) -> str:
+    """`higher on 3 of 5 benchmarks, not distinguishable on 2`."""
+    counts = Counter(verdict for *_, verdict in rows)
+    order = [verdict for verdict in counts if verdict != UNDECIDED]
+    order += [UNDECIDED] if counts[UNDECIDED] else []
+    parts = [f"{verdict} on {counts[verdict]}" for verdict in order]
+    if parts:
+        noun = "benchmark" if len(rows) == 1 else "benchmarks"
+        parts[0] += f" of {len(rows)} {noun}"
+    return ", ".join(parts)
+
+
 def facts(
     inputs: Inputs, counted: summary.Summary, stages: Sequence[costs.StageCost]
 ) -> list[tuple[str, str, str]]:
     """Label, value and note of the figures at the top."""
-    seconds = sum(stage.seconds for stage in stages)
-    dollars = sum(stage.dollars for stage in stages)
-    gpu_hours = sum(stage.gpu_hours for stage in stages)
+    whole = costs.total(stages)
     kept = {f.row for fates in counted.fates.values() for f in fates if f.row}
-    price = inputs.section("prices").get("gpu_hour")
-    return [
+    found = [
         ("Problems", f"{sum(counted.problem_counts.values()):,}", "in all sets"),
         ("Traces", f"{len(counted.traces):,}", "of all models"),
         ("Training rows", f"{len(kept):,}", "verified and kept"),
         (
             "Job time",
-            duration(seconds) if stages else "not measured",
-            "the sum over all jobs" if stages else "no timings given",
+            duration(whole.seconds) if stages else "not measured",
+            f"the sum over {whole.jobs:,} jobs" if stages else "no timings given",
         ),
-        (
-            "Cost",
-            f"${dollars:,.2f}" if price and stages else "not priced",
-            f"{gpu_hours:,.1f} GPU hours" if price and stages else "no GPU price set",
-        ),
-        ("Energy", "unknown", "no meter is read"),
     ]
+    if costs.priced(inputs) and stages:
+        parts = f"${whole.gpu_dollars:,.2f} GPUs, ${whole.api_dollars:,.2f} APIs"
+        return [*found, ("Cost", f"${whole.dollars:,.2f}", parts)]
+    return [*found, ("Cost", "not priced", "the recipe has no prices")]
 
 
 def reason_rows(inputs: Inputs, counted: summary.Summary) -> list[Json]:
@@ -220,11 +296,15 @@ def pass_rates(inputs: Inputs, counted: summary.Summary) -> figures.Drawing | No
         if any(0 < value < 1 for value in values)
     }
     taught = {key: values for key, values in rates.items() if key[0] in teachers}
-    shown = {
-        f"{model}, {set_name}": values
-        for (model, set_name), values in (taught or rates).items()
-    }
-    return figures.pass_rates(dict(list(shown.items())[:6]))
+    shown = list((taught or rates).items())[:6]
+    models = {model for (model, _), _ in shown}
+    return figures.pass_rates(
+        {
+            set_name if len(models) == 1 else f"{model}, {set_name}": values
+            for (model, set_name), values in shown
+        },
+        f"Problems as {next(iter(models))} answers them. " if len(models) == 1 else "",
+    )
 
 
 def paid(inputs: Inputs) -> list[Json]:
@@ -343,6 +423,8 @@ def _environment() -> Environment:
         "samples": table.sample_count,
         "p_value": lambda p: "< 0.0001" if p < 0.0001 else f"{p:.2g}",
         "value": _value,
+        "count": lambda number: f"{number:,}" if number else "–",
+        "dollars": lambda amount: f"${amount:,.2f}" if amount else "–",
         "words": lambda text: str(text).replace("_", " "),
     }
     return environment
@@ -387,30 +469,9 @@ def _ordered(inputs: Inputs, benchmark: str) -> list[Mapping[str, Any]]:
     return sorted((s for s in inputs.scores if s["benchmark"] == benchmark), key=key)
 
 
-def _gains(inputs: Inputs, pairs: Sequence[Json]) -> list[str]:
-    """A sentence for each student and benchmark, against every model that is none."""
-    students = set(inputs.students())
-    accuracy = {
-        (score["benchmark"], score["model"]): score["accuracy"]
-        for score in inputs.scores
-    }
-    against: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for pair in pairs:
-        if pair["second"] in students and pair["first"] not in students:
-            other = table.number(accuracy[pair["benchmark"], pair["first"]])
-            against[pair["benchmark"], pair["second"]].append(
-                f"{pair['first']} {other} ({pair['difference']:+.1f} points,"
-                f" {pair['verdict']})"
-            )
-    return [
-        f"{benchmark}: {student} {table.number(accuracy[benchmark, student])} against"
-        f" {' and '.join(others)}."
-        for (benchmark, student), others in against.items()
-    ]
-
-
-def _reason_order(entry: tuple[str, int]) -> tuple[bool, int, str]:
-    return entry[0] != "correct", -entry[1], entry[0]
+def _reason_order(entry: tuple[str, int]) -> int:
+    """The same order in every bar, so that bars can be compared."""
+    return REASONS.index(entry[0])
 
 
 def _brief(manifest: Mapping[str, Any]) -> Json:

@@ -23,6 +23,7 @@ from retrace.rows import (
 )
 
 R = TypeVar("R", bound=BaseModel)
+NOT_JUDGED = {"unchecked", "judge_error", "unparsable_reference"}
 
 
 @dataclass(slots=True)
@@ -111,11 +112,13 @@ def summarise(inputs: Inputs) -> Summary:
 def funnel(summary: Summary, inputs: Inputs) -> list[FunnelRow]:
     """One row for each set of each dataset, from raw problems to training rows."""
     result = []
+    sets = inputs.section("sets")
     for name, dataset in inputs.section("datasets").items():
         for set_name, wanted in dataset["mixture"].items():
-            result.append(
-                _funnel_row(summary, name, dataset["teacher"], set_name, wanted)
-            )
+            # A set that brings its traces has a teacher of its own.
+            own = (sets.get(set_name) or {}).get("teacher")
+            teacher = own or dataset["teacher"]
+            result.append(_funnel_row(summary, name, teacher, set_name, wanted))
     return result
 
 
@@ -128,9 +131,12 @@ def reasons(summary: Summary) -> dict[tuple[str, str], Counter[str]]:
 
 
 def pass_rates(summary: Summary) -> dict[tuple[str, str], list[float]]:
-    """The share of right samples of each problem, by model and set."""
+    """The share of right samples among those judged, of each problem, by model and
+    set."""
     counts: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for trace in summary.traces.values():
+        if trace.reason in NOT_JUDGED:
+            continue
         pair = counts[trace.model, trace.set, trace.problem_id]
         pair[0] += trace.reason == "correct"
         pair[1] += 1

@@ -20,7 +20,13 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from retrace.scoring.estimates import Shares, cluster_bootstrap, mean_interval
+from retrace.scoring.estimates import (
+    Interval,
+    Shares,
+    cluster_bootstrap,
+    mean_interval,
+    paired_interval,
+)
 from retrace.scoring.verdicts import (
     ALPHA,
     DIFFERS,
@@ -75,17 +81,17 @@ def with_published(
         "needed": _needed(shares, judged, score / 100, margin)
         if verdict == UNDECIDED
         else None,
-        "protocol_differences": _known_differences(entry.get("protocol"), protocol),
+        "protocol": _published_protocol(entry.get("protocol"), protocol),
     }
 
 
 def overall(comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """One verdict for several published versions: the best that any of them gets."""
-    verdicts = {comparison["verdict"] for comparison in comparisons}
-    for verdict in (REPRODUCED, UNDECIDED, DIFFERS):
-        if verdict in verdicts:
-            return verdict
-    return NOT_PUBLISHED
+    """The verdict of a score: that on the version which the recipe names first.
+
+    Which of several versions a run is measured by is decided before it, so no version
+    is picked because it is near. The others keep verdicts of their own.
+    """
+    return str(comparisons[0]["verdict"]) if comparisons else NOT_PUBLISHED
 
 
 def between_models(
@@ -93,8 +99,10 @@ def between_models(
 ) -> dict[str, Any]:
     """Compare two scores of one benchmark, problem by problem: second minus first.
 
-    Where both have one sample of each problem the test is McNemar's, exact; otherwise
-    it is a paired t test over problems. The interval is the paired bootstrap.
+    Where both have one sample of each problem the test is McNemar's, exact, and the
+    interval Newcombe's for paired shares; otherwise they are a paired t test and the
+    paired bootstrap over problems. The verdict is that of this comparison alone: for
+    one of several, see `corrected`.
 
     Raises:
         ValueError: no problem has judged samples in both.
@@ -111,11 +119,8 @@ def between_models(
     gains = shares[:, 1] - shares[:, 0]
     single = all(a["judged"] == b["judged"] == 1 for a, b in pairs)
     p_value, test = mcnemar(gains) if single else _paired_t(gains)
-    low, high = _gain_interval(gains)
+    low, high, interval = _paired(shares) if single else _gain_interval(gains)
     difference = float(gains.mean())
-    side: Side = "not distinguishable"
-    if p_value < ALPHA and not low <= 0 <= high:
-        side = "higher" if difference > 0 else "lower"
     return {
         "benchmark": first["benchmark"],
         "first": first["model"],
@@ -123,16 +128,30 @@ def between_models(
         "difference": round(100 * difference, 4),
         "low": round(100 * low, 4),
         "high": round(100 * high, 4),
+        "interval": interval,
         "p_value": round(p_value, 6),
         "test": test,
         "problems": len(pairs),
         "gained": int((gains > 0).sum()),
         "lost": int((gains < 0).sum()),
-        "verdict": side,
+        "verdict": _side(difference, p_value, low, high),
         "protocol_differences": protocol_differences(
             _without_model(first["protocol"]), _without_model(second["protocol"])
         ),
     }
+
+
+def corrected(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Comparisons that are read together: p by Holm's method, and verdicts after it."""
+    p_values = holm([pair["p_value"] for pair in pairs])
+    return [
+        {
+            **pair,
+            "p_holm": p_value,
+            "verdict": _side(pair["difference"], p_value, pair["low"], pair["high"]),
+        }
+        for pair, p_value in zip(pairs, p_values, strict=True)
+    ]
 
 
 def mcnemar(gains: Shares) -> tuple[float, str]:
@@ -186,20 +205,31 @@ def _binomial(correct: int, n: int, score: float) -> float:
     return float(min(1.0, 2 * min(low, high)))
 
 
+def _side(difference: float, p_value: float, low: float, high: float) -> Side:
+    if p_value >= ALPHA or low <= 0 <= high:
+        return UNDECIDED
+    return "higher" if difference > 0 else "lower"
+
+
+def _paired(shares: Shares) -> Interval:
+    first, second = shares[:, 0] == 1, shares[:, 1] == 1
+    counts = [first & second, first & ~second, ~first & second, ~first & ~second]
+    return paired_interval(*(int(count.sum()) for count in counts))
+
+
 def _paired_t(gains: Shares) -> tuple[float, str]:
     if len(gains) < 2 or np.ptp(gains) == 0.0:
         return (1.0 if not gains.any() else 0.0), "paired t"
     return float(stats.ttest_1samp(gains, 0.0).pvalue), "paired t"
 
 
-def _gain_interval(gains: Shares) -> tuple[float, float]:
+def _gain_interval(gains: Shares) -> Interval:
     if len(gains) < 2 or np.ptp(gains) == 0.0:
         # Nothing varies: the rule of three bounds what so few problems can exclude.
         slack = min(1.0, 3.0 / len(gains))
         centre = float(gains.mean())
-        return max(-1.0, centre - slack), min(1.0, centre + slack)
-    interval = cluster_bootstrap(gains)
-    return interval.low, interval.high
+        return Interval(max(-1.0, centre - slack), min(1.0, centre + slack), "bound")
+    return cluster_bootstrap(gains)
 
 
 def _needed(
@@ -248,15 +278,23 @@ def _pairs(
 # --- Protocols ------------------------------------------------------------------------
 
 
-def _known_differences(
+def _published_protocol(
     published: Mapping[str, Any] | None, protocol: Mapping[str, Any]
-) -> list[str]:
-    """Differences in the keys that the published protocol names."""
-    if not published:
-        return []
-    known = _flat(published)
-    ours = {key: value for key, value in _flat(protocol).items() if key in known}
-    return protocol_differences(known, ours)
+) -> dict[str, Any]:
+    """How far two protocols are known to agree.
+
+    known: what the published entry says of its own; nothing if it says nothing.
+    differences: theirs against ours, in what is known, for every set of ours.
+    """
+    known = _flat(published or {})
+    whole = {key: value for key, value in protocol.items() if key != "sets"}
+    sets = protocol.get("sets") or {"": {}}
+    lines: dict[str, None] = {}
+    for one in sets.values():
+        ours = _flat({**whole, **one})
+        compared = {key: ours.get(key) for key in known}
+        lines |= dict.fromkeys(protocol_differences(known, compared))
+    return {"known": known, "differences": list(lines)}
 
 
 def _without_model(protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,34 @@ def wilson(correct: float, n: int, level: float = LEVEL) -> Interval:
     return Interval(low, high, "wilson")
 
 
+def paired_interval(both: int, lost: int, gained: int, neither: int) -> Interval:
+    """Newcombe's interval of the difference of two shares of the same problems.
+
+    Args:
+        both, neither: problems that both models get right, or wrong.
+        lost, gained: problems that only the first, or only the second gets right.
+
+    Wilson's intervals of both shares, put together with their correlation. Unlike the
+    bootstrap it holds where few problems differ. Source: R. G. Newcombe, Statistics in
+    Medicine 17 (1998), 2635-2650, method 10.
+    """
+    n = both + lost + gained + neither
+    first, second = wilson(both + lost, n), wilson(both + gained, n)
+    p1, p2 = (both + lost) / n, (both + gained) / n
+    margins = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
+    product = float(both * neither - lost * gained)
+    if product > 0:
+        product = max(product - n / 2, 0.0)
+    phi = product / math.sqrt(margins) if margins else 0.0
+
+    def width(up: float, down: float) -> float:
+        return math.sqrt(max(0.0, up * up - 2 * phi * up * down + down * down))
+
+    low = p2 - p1 - width(p2 - second.low, first.high - p1)
+    high = p2 - p1 + width(second.high - p2, p1 - first.low)
+    return Interval(max(-1.0, low), min(1.0, high), "newcombe")
+
+
 def cluster_bootstrap(values: Shares, level: float = LEVEL) -> Interval:
     """The percentile bootstrap interval of the mean of one value for each problem.
 

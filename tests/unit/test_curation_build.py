@@ -9,12 +9,14 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from curation_rows import problem, rewrite, trace, verdict
+from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 
 from retrace.curation import Settings
 from retrace.curation.build import Dataset, Recipe, build
@@ -31,6 +33,9 @@ from retrace.rows import (
 )
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+import write_card  # noqa: E402
+
 TEMPLATES = {"stock": "Box it. {statement}", "other": "{statement}"}
 
 
@@ -178,26 +183,35 @@ def write_shards(rows: Rows, folder: Path, order: list[int]) -> list[str]:
     return arguments
 
 
-def run_script(rows: Rows, folder: Path, seed: str, order: list[int]) -> Path:
+def run_script(
+    rows: Rows, folder: Path, seed: str, order: list[int], threads: int = 1
+) -> Path:
+    """Both scripts, as their rules call them; a benchmark has problem 0 and another."""
     arguments = write_shards(rows, folder, order)
+    benchmark = folder / "problems" / "exam" / "0000.jsonl"
+    write_rows(benchmark, [problem(0, "exam"), problem(900, "exam")])
     out = folder / "out"
-    for name in ("train.jsonl", "rejected.jsonl", "report.json", "card.md"):
+    for name in ("train.jsonl", "rejected.jsonl", "report.json"):
         arguments += [f"--{name.partition('.')[0]}", str(out / name)]
     command = [sys.executable, "scripts/build_dataset.py", "--dataset", "small"]
     command += ["--templates", json.dumps(TEMPLATES), "--mixture", '{"stock": 9}']
-    command += ["--system", "S", "--curation", "{}", *arguments]
+    command += ["--system", "S", "--curation", "{}", "--threads", str(threads)]
+    command += ["--benchmarks", str(benchmark), *arguments]
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
+    report = ["--dataset", "small", "--report", str(out / "report.json")]
+    about = ["--licenses", '{"stock": "mit"}', "--teachers", '{"teacher": "a model"}']
+    assert write_card.main([*report, *about, "--out", str(out / "card.md")]) == 0
     return out
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     outs = []
-    for name, seed, order in (("a", "1", [0, 1]), ("b", "2", [1, 0])):
+    for name, seed, order, threads in (("a", "1", [0, 1], 1), ("b", "2", [1, 0], 2)):
         rows = Rows()
         for number in range(30):
             rows.add(problem(number % 28), True, number % 3 == 0)
-        outs.append(run_script(rows, tmp_path / name, seed, order))
+        outs.append(run_script(rows, tmp_path / name, seed, order, threads))
     for name in ("train.jsonl", "rejected.jsonl"):
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
     train = list(read_rows(outs[0] / "train.jsonl", TrainingRow))
@@ -206,37 +220,85 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_the_numbers_of_the_card_are_those_of_the_files(tmp_path: Path) -> None:
+    """Every table is rendered, and what it says is counted again from the rows."""
     rows = Rows()
     for number in range(20):
         rows.add(problem(number), True, number % 3 == 0)
     out = run_script(rows, tmp_path, "0", [0, 1])
     train = list(read_rows(out / "train.jsonl", TrainingRow))
     rejected = list(read_rows(out / "rejected.jsonl", RejectedRow))
-    card = (out / "card.md").read_text("utf-8")
-    metadata = yaml.safe_load(card.split("---\n")[1])
-    assert metadata["configs"][0]["data_files"][0]["path"] == "train.jsonl"
-    assert metadata["size_categories"] == ["n<1K"]
-    composition, funnel, files, inputs = tables(card)
-    assert [line["rows"] for line in composition] == [str(len(train))]
-    assert [line["problems"] for line in composition] == ["20"]
-    dropped = sum(int(line["in"]) - int(line["out"]) for line in funnel)
-    assert dropped == len(rejected)
-    assert int(funnel[-1]["out"]) == len(train)
-    for line in files:
+    text = (out / "card.md").read_text("utf-8")
+    card = DatasetCard(text)
+    assert card.data.license == ["mit"]
+    assert card.data.size_categories == ["n<1K"]
+    assert card.data.configs[0]["data_files"][0]["path"] == "train.jsonl"
+    assert f"{len(train)} reasoning traces for {len(train)} problems" in card.text
+    assert "`teacher` (a model)" in card.text
+    found = tables(card.text)
+    (composition,) = found["set", "source"]
+    assert composition["rows"] == str(len(train))
+    assert (composition["problems"], composition["licence"]) == ("20", "mit")
+    stages = {line["stage"]: line for line in found["stage", "in"]}
+    left = len(rows.traces)
+    for stage, line in stages.items():
+        fell = [row for row in rejected if row.stage == stage]
+        reasons = Counter(row.reason for row in fell)
+        assert (int(line["in"]), int(line["out"])) == (left, left - len(fell))
+        told = ", ".join(f"{key} {n}" for key, n in sorted(reasons.items()))
+        assert line["dropped for"] == (told or "-")
+        left -= len(fell)
+    assert left == len(train)
+    (hits,) = found["found in", "method"]
+    assert hits == {"found in": "statement", "method": "exact", "hits": "1"}
+    contaminated = [row for row in rejected if row.stage == "decontaminate"]
+    assert {row.problem_id for row in contaminated} == {problem(0).problem_id}
+    (rewritten,) = found["set", "traces"]
+    right = sum(row.ok for row in rows.verdicts)
+    assert rewritten["traces"] == str(len(rows.rewrites))
+    assert (
+        rewritten["right before"] == f"{right} ({100 * right / len(rows.rewrites)} %)"
+    )
+    for line in found["file", "sha256"]:
         content = (out / line["file"]).read_bytes()
-        assert line["sha256"] == f"`{hashlib.sha256(content).hexdigest()}`"
+        assert line["sha256"] == hashlib.sha256(content).hexdigest()
+    inputs = found["input", "set"]
     counted = sum(int(line["rows"]) for line in inputs if line["input"] == "traces")
     assert counted == len(rows.traces)
 
 
-def tables(card: str) -> list[list[dict[str, str]]]:
-    """The tables of a card with a first column that the test reads."""
-    found = []
-    for block in card.split("\n\n"):
-        lines = [line.strip("| ").split(" | ") for line in block.splitlines()]
-        if block.startswith("|") and lines[0][0] in ("set", "stage", "file", "input"):
-            found.append([dict(zip(lines[0], line, strict=True)) for line in lines[2:]])
-    return [table for table in found if "by model" not in table[0]]
+def tables(text: str) -> dict[tuple[str, str], list[dict[str, str]]]:
+    """The tables of a card as a reader's browser gets them, by their first columns."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(text)
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    head: list[str] = []
+    cells: list[str] = []
+    for token, inner in itertools.pairwise(tokens):
+        if token.type in ("th_open", "td_open"):
+            assert inner.children is not None
+            cells.append("".join(part.content for part in inner.children))
+        elif token.type == "thead_close":
+            head, cells = cells, []
+        elif token.type == "tr_close" and head and cells:
+            lines = found.setdefault((head[0], head[1]), [])
+            lines.append(dict(zip(head, cells, strict=True)))
+            cells = []
+        elif token.type == "table_close":
+            head, cells = [], []
+    return found
+
+
+def test_a_card_says_what_was_not_checked() -> None:
+    rows = Rows().add(problem(1), True)
+    dataset = rows.build({"stock": 1})
+    report = {
+        **dataset.report, "tokenizer": False, "software": [], "inputs": [],
+        "outputs": {}, "settings": {"verify": True, "unchecked": ["stock"]},
+    }  # fmt: skip
+    assert "nothing could check it: stock (1 rows)" in write_card.card("d", report)
+    report["settings"] = {"verify": False, "unchecked": []}
+    text = write_card.card("d", report)
+    assert "wrong ones were **not** left out" in text
+    assert "judged correct" not in text
 
 
 def test_the_training_set_loads_without_arguments(tmp_path: Path) -> None:

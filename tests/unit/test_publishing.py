@@ -76,7 +76,7 @@ def test_a_training_set_is_published_private(
     hub: Hub, dataset: dict[str, Path], tmp_path: Path
 ) -> None:
     receipt = tmp_path / "receipt.json"
-    arguments = [*of(dataset), "--repo", "me/set", "--receipt", str(receipt)]
+    arguments = [*of(dataset), "--repo", "me/set", "--out", str(receipt)]
     said = run("push_dataset", hub, *arguments)
     assert said.startswith("0 dataset me/set (private), 4 files"), said
     assert hub.private == {"datasets/me/set": True}
@@ -93,17 +93,18 @@ def test_a_dry_run_sends_nothing(
     hub: Hub, dataset: dict[str, Path], tmp_path: Path
 ) -> None:
     receipt = tmp_path / "receipt.json"
-    arguments = [*of(dataset), "--repo", "me/set", "--receipt", str(receipt)]
+    arguments = [*of(dataset), "--repo", "me/set", "--out", str(receipt)]
     said = run("push_dataset", hub, *arguments, "--dry-run")
     assert said.startswith("0 ")
     assert "train.jsonl  3 bytes  sha256" in said
-    assert (hub.private, hub.commits, receipt.exists()) == ({}, 0, False)
+    assert (hub.private, hub.commits) == ({}, 0)
+    assert receipt.read_text("utf-8") == said.removeprefix("0 ")
 
 
 def test_a_student_is_published_with_its_manifest(hub: Hub, student: Path) -> None:
     receipt = student / "receipt.json"
     arguments = ["--directory", str(student), "--repo", "me/student"]
-    said = run("push_model", hub, *arguments, "--receipt", str(receipt), "--public")
+    said = run("push_model", hub, *arguments, "--out", str(receipt), "--public")
     assert said.startswith("0 model me/student (PUBLIC)"), said
     pushed = hub.pushed["models/me/student"]
     assert set(pushed) == {
@@ -118,7 +119,7 @@ def test_a_public_repository_is_not_taken_for_a_private_one(
     hub.private["models/me/student"] = False
     hub.pushed["models/me/student"] = {}
     arguments = ["--directory", str(student), "--repo", "me/student"]
-    said = run("push_model", hub, *arguments, "--receipt", str(student / "r"))
+    said = run("push_model", hub, *arguments, "--out", str(student / "r"))
     assert said.startswith("1 ")
     assert "is there and public" in said
     assert hub.commits == 0

@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from retrace.journal import Journal
 from retrace.report import browser, costs, curation, exports
 from retrace.report.inputs import Inputs, Timing
 from retrace.report.page import build as page_of
+from retrace.report.inputs import Asked, Inputs, Timing
 from retrace.report.text import excerpt, script_json, visible
 from retrace.rows import RejectedRow, read_rows, write_rows
 
@@ -59,7 +61,8 @@ def test_sections_and_numbers(page: str) -> None:
         assert f'<section id="{section}"' in page
     assert "not distinguishable" in page
     assert "18 h 35 min" in page
-    assert '<span title="a blog">$450</span>' in page
+    assert "train student $450.00 (a blog)" in page
+    assert "held-out templates" in page
     assert "0123456789abcdef" in page
 
 
@@ -218,12 +221,13 @@ def test_the_report_of_curation_becomes_tables() -> None:
     assert grids[0].rows == [("exact", [1.0]), ("short", [0.95])]
 
 
-def test_cost_counts_the_gpus_of_engines_and_of_training(tmp_path: Path) -> None:
+def test_cost_counts_the_gpus_of_engines_and_of_training() -> None:
     timings = [
-        Timing("judge_traces", ("teacher", "set"), 3600.0, None),
+        Timing("judge_traces", ("teacher", "set", "0000"), 3600.0, None),
         Timing("train_student", ("pupil",), 7200.0, 10.0),
-        Timing("sample_traces", ("teacher", "set"), 3600.0, 20.0),
-        Timing("sample_traces", ("remote", "set"), 3600.0, 5.0),
+        Timing("sample_traces", ("teacher", "set", "0000"), 3600.0, 20.0),
+        Timing("sample_traces", ("remote", "set", "0000"), 3600.0, 5.0),
+        Timing("rewrite_traces", ("teacher", "set", "0000"), 3600.0, 5.0),
     ]
     engine = {"kind": "vllm", "tensor_parallel": 2, "data_parallel": 4}
     inputs = Inputs(
@@ -231,19 +235,74 @@ def test_cost_counts_the_gpus_of_engines_and_of_training(tmp_path: Path) -> None
         description="",
         config={
             "models": {"teacher": {"engine": engine}, "remote": {"engine": {}}},
+            "sets": {"set": {"rewriter": "divide", "judge": {"kind": "math"}}},
+            "rewriters": {"divide": {"model": "remote"}},
             "prices": {"gpu_hour": 2.0},
         },
         manifests={"pupil": {"training": {"ranks": 3}}},
         metrics={"pupil": [{"step": 1, "tokens": 100}, {"step": 2, "tokens": 7200}]},
         timings=timings,
+        asked=[
+            Asked("rewrite_traces", "remote", 10, 2_000, 500, 1.25),
+            Asked("label_difficulty", "remote", 4, 40, 4, 0.5),
+        ],
     )
     stages = {stage.stage: stage for stage in costs.by_stage(inputs)}
-    assert list(stages) == ["sample_traces", "judge_traces", "train_student"]
+    assert list(stages) == [
+        "label_difficulty", "sample_traces", "judge_traces", "rewrite_traces",
+        "train_student",
+    ]  # fmt: skip
     assert stages["sample_traces"].gpu_hours == 8.0
     assert stages["sample_traces"].max_rss_mb == 20.0
     assert stages["judge_traces"].dollars == 0.0
+    # The rewriter is asked over an API: the teacher's GPUs have nothing to do with it.
+    assert stages["rewrite_traces"].gpu_hours == 0.0
+    assert stages["rewrite_traces"].dollars == 1.25
     assert stages["train_student"].dollars == 12.0
+    whole = costs.total(list(stages.values()))
+    assert (whole.jobs, whole.answers, whole.dollars) == (5, 14, 16 + 12 + 1.75)
     assert costs.training_speed(inputs) == {"pupil": 1.0}
+
+
+def test_a_cpu_is_no_gpu() -> None:
+    inputs = Inputs(
+        recipe="r",
+        description="",
+        config={"models": {"small": {"engine": {"kind": "vllm"}}}},
+        engines=[{"model": "small", "contracts": [{"device": "cpu"}]}],
+        manifests={
+            "pupil": {"training": {"ranks": 1}, "software": ["torch==2.13.0+cpu"]}
+        },
+    )
+    assert costs.gpus(inputs, Timing("sample_traces", ("small", "s", "0"), 1, 1)) == 0
+    assert costs.gpus(inputs, Timing("train_student", ("pupil",), 1, 1)) == 0
+    assert not costs.priced(inputs)
+
+
+def test_journals_say_what_each_stage_asked(tmp_path: Path) -> None:
+    answers = {
+        "api/set/0000.jsonl": (100, 50),
+        "api/rewrites-of-teacher/set/0000.jsonl": (1_000, 400),
+        "api/labels/set/0000.jsonl": (10, 5),
+        "api/verdicts-on-student/set/0000.jsonl": (20, 1),
+        "of-another-recipe/set/0000.jsonl": (9, 9),
+    }
+    paths = []
+    for name, (prompt, completion) in answers.items():
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        with Journal(tmp_path / "journals" / name) as journal:
+            journal.sign({"engine": "openai"})
+            journal.append("ab", {"text": "", "usage": usage}, {"time": 1.0})
+        paths.append(tmp_path / "journals" / name)
+    prices = {"prompt": 1.0, "completion": 10.0}
+    config = {"models": {"api": {"terms": {"prices": prices}}}}
+    found = {one.stage: one for one in build_report._asked(paths, config)}
+    assert set(found) == {
+        "sample_traces", "rewrite_traces", "label_difficulty", "judge_traces",
+    }  # fmt: skip
+    assert found["rewrite_traces"].dollars == pytest.approx(0.005)
+    assert found["sample_traces"].completion_tokens == 50
+    assert {one.answers for one in found.values()} == {1}
 
 
 def test_snakemakes_timings_are_read(tmp_path: Path) -> None:

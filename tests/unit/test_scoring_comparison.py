@@ -113,17 +113,37 @@ def test_the_needed_number_of_samples_decides() -> None:
 
 def test_differences_of_the_protocol_are_said() -> None:
     entry = against(432, 500, 86.4, protocol={"sampling": {"n": 8}, "grader": "other"})
-    assert entry["protocol_differences"] == [
-        "grader: other against nothing",
-        "sampling.n: 8 against 1",
+    assert entry["protocol"] == {
+        "known": {"sampling.n": 8, "grader": "other"},
+        "differences": ["grader: other against nothing", "sampling.n: 8 against 1"],
+    }
+
+
+def test_a_protocol_that_nobody_stated_is_not_called_the_same() -> None:
+    assert against(432, 500, 86.4)["protocol"] == {"known": {}, "differences": []}
+
+
+def test_a_published_protocol_is_compared_with_every_set() -> None:
+    published = {"score": 50.0, "protocol": {"sampling": {"temperature": 0.0, "n": 1}}}
+    ours = {
+        "few_shot": False,
+        "sets": {
+            "easy": {"sampling": {"temperature": 0.0, "n": 1}},
+            "hard": {"sampling": {"temperature": 0.7, "n": 8}},
+        },
+    }
+    entry = comparison.with_published([1, 0], [1, 1], published, ours)
+    assert entry["protocol"]["differences"] == [
+        "sampling.n: 1 against 8",
+        "sampling.temperature: 0.0 against 0.7",
     ]
 
 
-def test_overall_takes_the_nearest_version() -> None:
-    versions = [against(412, 500, 82.4), against(412, 500, 92.0)]
-    assert [version["verdict"] for version in versions] == [REPRODUCED, DIFFERS]
-    assert comparison.overall(versions) == REPRODUCED
-    assert comparison.overall(versions[1:]) == DIFFERS
+def test_the_version_named_first_decides() -> None:
+    versions = [against(412, 500, 92.0), against(412, 500, 82.4)]
+    assert [version["verdict"] for version in versions] == [DIFFERS, REPRODUCED]
+    assert comparison.overall(versions) == DIFFERS
+    assert comparison.overall(versions[1:]) == REPRODUCED
     assert comparison.overall([]) == "not published"
 
 
@@ -142,7 +162,7 @@ def test_paired_models() -> None:
     second = score("student", [1] * 20 + [0] * 10 + [1] * 10)
     pair = comparison.between_models(first, second)
     assert pair["verdict"] == "higher"
-    assert pair["test"] == "McNemar, exact"
+    assert (pair["test"], pair["interval"]) == ("McNemar, exact", "newcombe")
     assert (pair["gained"], pair["lost"], pair["difference"]) == (20, 0, 50.0)
     assert pair["low"] > 30
     back = comparison.between_models(second, first)
@@ -166,6 +186,15 @@ def test_paired_interval_is_narrower_than_two_separate_ones() -> None:
     assert (pair["low"], pair["high"]) == pytest.approx(
         (100 * low, 100 * high), abs=0.15
     )
+
+
+def test_several_comparisons_are_judged_together() -> None:
+    first = score("base", [0] * 40)
+    one = comparison.between_models(first, score("student", [1] * 6 + [0] * 34))
+    many = comparison.corrected([one, one, one])
+    assert (one["verdict"], one["p_value"]) == ("higher", 0.03125)
+    assert {pair["verdict"] for pair in many} == {"not distinguishable"}
+    assert many[0]["p_holm"] == pytest.approx(3 * 0.03125)
 
 
 def test_equal_models_are_not_told_apart() -> None:

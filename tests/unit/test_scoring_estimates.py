@@ -99,6 +99,14 @@ def test_majority(votes: list[tuple[str, bool]], expected: float) -> None:
     assert estimates.majority(votes) == expected
 
 
+def test_the_paired_interval_is_the_published_example() -> None:
+    """Newcombe 1998, table III: 36 both, 12 the one, 2 the other, none neither."""
+    found = estimates.paired_interval(36, 2, 12, 0)
+    assert found[:2] == pytest.approx((0.0569, 0.3404), abs=5e-5)
+    turned = estimates.paired_interval(36, 12, 2, 0)
+    assert turned[:2] == pytest.approx((-0.3404, -0.0569), abs=5e-5)
+
+
 # --- Coverage, by simulation ----------------------------------------------------------
 
 
@@ -113,6 +121,20 @@ def test_wilson_covers_what_it_promises(n: int) -> None:
         for share in np.linspace(0.1, 0.9, 161)
     ]
     assert np.mean(coverage) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("n", [20, 60, 198])
+def test_the_paired_interval_covers_what_it_promises(n: int) -> None:
+    """2,000 draws of two models: one right on half of the problems, one on 65 %."""
+    counts = np.random.default_rng(5).multinomial(n, [0.42, 0.08, 0.23, 0.27], 2000)
+    found = {
+        tuple(draw): estimates.paired_interval(*draw)
+        for draw in {tuple(int(one) for one in draw) for draw in counts}
+    }
+    covered = [
+        found[tuple(draw)].low <= 0.15 <= found[tuple(draw)].high for draw in counts
+    ]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
 @pytest.mark.slow

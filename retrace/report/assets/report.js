@@ -87,6 +87,7 @@
     return node;
   }
 
+  const number = (value) => value.toLocaleString("en");
   const words = (text) => text.replaceAll("_", " ");
   const verdictOf = (row) =>
     row.reason === "correct" ? "right" : NOT_JUDGED.has(row.reason) || row.finish === "error" ? "not judged" : "wrong";
@@ -138,7 +139,7 @@
     );
     page = 0;
     byId("count").textContent =
-      found.length === data.rows.length ? `${found.length} rows` : `${found.length} of ${data.rows.length} rows`;
+      found.length === data.rows.length ? `${number(found.length)} rows` : `${number(found.length)} of ${number(data.rows.length)} rows`;
     list();
     show(found[0] || null);
   }
@@ -214,7 +215,7 @@
     pane.replaceChildren(
       element("h3", "", `${row.set}, sample ${row.sample + 1} of ${row.model}`),
       element("p", "meta", badge(row), ...[
-        `${row.tokens.toLocaleString("en")} tokens`, `ended by ${row.finish}`, ...fatesOf(row),
+        `${number(row.tokens)} tokens`, `ended by ${row.finish}`, ...fatesOf(row),
       ].map((text) => element("span", "", text))),
       heading("Problem"),
       prose(problem.statement),
@@ -299,8 +300,8 @@
 
   byId("rows-sampling").textContent =
     data.rows.length < data.total
-      ? `${data.rows.length.toLocaleString("en")} of ${data.total.toLocaleString("en")} traces: every combination of model, set, reason and fate has its share, and within one the hash in the id decides. Texts of more than 24,000 characters are cut in the middle.`
-      : `All ${data.total.toLocaleString("en")} traces. Texts of more than 24,000 characters are cut in the middle.`;
+      ? `${number(data.rows.length)} of ${number(data.total)} traces: every combination of model, set, reason and fate has its share, and within one the hash in the id decides. Texts of more than 24,000 characters are cut in the middle.`
+      : `All ${number(data.total)} traces. Texts of more than 24,000 characters are cut in the middle.`;
   filters.forEach(fill);
   byId("browser").hidden = false;
   search.addEventListener("input", apply);
