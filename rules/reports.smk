@@ -28,6 +28,7 @@ rule build_report:
             )
             for name, category in FIGURES.items()
         ],
+        tables=[f"reports/{config['recipe']}/{name}.csv" for name in TABLES],
     log:
         f"logs/build_report/{config['recipe']}.log",
     benchmark:

@@ -244,5 +244,12 @@ FIGURES = {
 }
 
 
+# The numbers behind them, for `dvc plots`.
+TABLES = ("scores", "training")
+
+
 def report_figures():
-    return [f"reports/{config['recipe']}/{name}.svg" for name in FIGURES]
+    folder = f"reports/{config['recipe']}"
+    return [f"{folder}/{name}.svg" for name in FIGURES] + [
+        f"{folder}/{name}.csv" for name in TABLES
+    ]

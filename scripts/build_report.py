@@ -14,7 +14,7 @@ from typing import Any
 from retrace import environment
 from retrace.cost import Prices
 from retrace.progress import Progress
-from retrace.report.exports import export
+from retrace.report.exports import export, tables
 from retrace.report.inputs import Asked, Inputs, Timing
 from retrace.report.page import build
 from retrace.rows import write_lines
@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     if args.figures_out is not None:
         for name, svg in export(inputs).items():
             write_lines(args.figures_out / f"{name}.svg", [svg])
+        for name, text in tables(inputs).items():
+            write_lines(args.figures_out / f"{name}.csv", text.splitlines())
     log.info("%s: %.1f MB", args.out, len(page.encode()) / 1e6)
     return 0
 
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--figures-out", type=Path, help="folder for the figures as SVG files"
+        "--figures-out", type=Path, help="folder for the figures and their numbers"
     )
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser

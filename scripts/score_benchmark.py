@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from retrace import environment
 from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines
 from retrace.scoring import benchmark
-from retrace.scoring.table import plot_lines
 from retrace.scoring.verdicts import MARGIN
 
 log = logging.getLogger("score_benchmark")
@@ -41,8 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
         args.margin,
     )
     write_lines(args.out, [benchmark.dumps(result)])
-    if args.plot_out is not None:
-        write_lines(args.plot_out, plot_lines(result))
     log.info(
         "%s on %s: accuracy %s, %d of %d samples judged",
         args.model,
@@ -75,9 +72,6 @@ def _parser() -> argparse.ArgumentParser:
         help="points within which a score counts as reproduced (default %(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--plot-out", type=Path, help="the score by category as CSV, for dvc plots"
-    )
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser
 

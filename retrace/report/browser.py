@@ -71,11 +71,7 @@ def choose(inputs: Inputs, summary: Summary) -> list[str]:
                 chosen.append(queue[turn])
                 size = min(2 * summary.traces[queue[turn]].size, 2 * MAX_TEXT)
                 room -= size + 1500
-    # What was curated comes first: that is what the reader came for.
-    return sorted(
-        sorted(chosen, key=lambda key: _order(summary.traces[key], key)),
-        key=lambda key: key not in summary.fates,
-    )
+    return sorted(chosen, key=lambda key: _order(summary, key))
 
 
 def hidden_problems(inputs: Inputs, summary: Summary) -> set[str]:
@@ -97,8 +93,11 @@ def hidden_problems(inputs: Inputs, summary: Summary) -> set[str]:
     return hidden
 
 
-def _order(trace: TraceFacts, key: str) -> tuple[str, str, str, int, str]:
-    return trace.model, trace.set, trace.problem_id, trace.sample, key
+def _order(summary: Summary, key: str) -> tuple[int, str, str, str, int, str]:
+    """Training rows, then what was left out, then what was never curated."""
+    trace, fates = summary.traces[key], summary.fates.get(key, [])
+    first = 0 if any(fate.row for fate in fates) else 1 if fates else 2
+    return first, trace.model, trace.set, trace.problem_id, trace.sample, key
 
 
 def _facts(key: str, trace: TraceFacts, fates: list[Fate]) -> Json:

@@ -1,12 +1,16 @@
-"""Figures as files of their own, for Snakemake's report and for `dvc plots`."""
+"""Figures as files for Snakemake's report, and their numbers for `dvc plots`."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from retrace.report import figures, page, summary
 from retrace.report.inputs import Inputs
+from retrace.scoring.table import PLOT_COLUMNS, plot_rows
 
 # The light colours of the page's style sheet.
 COLOURS = {
@@ -36,6 +40,34 @@ def export(inputs: Inputs) -> Mapping[str, str]:
     return {
         name: standalone(found.get(name) or figures.nothing(name)) for name in NAMES
     }
+
+
+def tables(inputs: Inputs) -> Mapping[str, str]:
+    """The numbers behind the figures as CSV: scores with their categories, and every
+    step of every training.
+    """
+    keys = dict.fromkeys(
+        key for steps in inputs.metrics.values() for step in steps for key in step
+    )
+    columns = ("student", *(keys or {"step": None}))
+    steps = (
+        (student, *(step.get(key, "") for key in columns[1:]))
+        for student, found in inputs.metrics.items()
+        for step in found
+    )
+    scores = [score for group in page.score_groups(inputs) for score in group.scores]
+    return {
+        "scores": _csv(PLOT_COLUMNS, plot_rows(scores)),
+        "training": _csv(columns, steps),
+    }
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def standalone(svg: str) -> str:

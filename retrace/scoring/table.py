@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,16 @@ COLUMNS = (
     "95 % interval",
     "published",
     "verdict",
+)
+PLOT_COLUMNS = (
+    "benchmark",
+    "model",
+    "category",
+    "value",
+    "problems",
+    "accuracy",
+    "low",
+    "high",
 )
 
 
@@ -82,18 +90,19 @@ def markdown(scores: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines + [_line(cells(score)) for score in scores])
 
 
-def plot_lines(score: Mapping[str, Any]) -> list[str]:
-    """The score and its categories as lines of CSV, for `dvc plots`."""
-    parts = [("all", "all", score)]
-    for category, values in score["categories"].items():
-        parts += [(category, value, part) for value, part in values.items()]
-    keys = ("problems", "accuracy", "low", "high")
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("category", "value", *keys))
-    for category, value, part in parts:
-        writer.writerow((category, value, *(part[key] for key in keys)))
-    return buffer.getvalue().splitlines()
+def plot_rows(scores: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """Scores and their categories as rows of PLOT_COLUMNS, for `dvc plots`."""
+    found = []
+    for score in scores:
+        parts = [("all", "all", score)]
+        for category, values in score["categories"].items():
+            parts += [(category, value, part) for value, part in values.items()]
+        for category, value, part in parts:
+            numbers = (part[key] for key in PLOT_COLUMNS[4:])
+            found.append(
+                (score["benchmark"], score["model"], category, value, *numbers)
+            )
+    return found
 
 
 def records(scores: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -323,7 +323,7 @@ def test_figures_are_files_of_their_own(tmp_path: Path) -> None:
         str(tmp_path / "figures"),
     ]
     build_report.main([*arguments, *out])
-    found = sorted((tmp_path / "figures").iterdir())
+    found = sorted((tmp_path / "figures").glob("*.svg"))
     assert [file.stem for file in found] == sorted(exports.NAMES)
     for file in found:
         text = file.read_text("utf-8")
@@ -332,7 +332,16 @@ def test_figures_are_files_of_their_own(tmp_path: Path) -> None:
         assert "no data" not in text
 
 
-def test_figures_of_nothing_say_so(tmp_path: Path) -> None:
+def test_the_numbers_behind_the_figures(tmp_path: Path) -> None:
+    metrics = {"a": [{"step": 1, "loss": 2.5}], "b": [{"step": 1, "loss": 2.0}]}
+    found = exports.tables(Inputs("r", "", {}, metrics=metrics))
+    assert found["training"].splitlines() == ["student,step,loss", "a,1,2.5", "b,1,2.0"]
+    assert found["scores"].startswith("benchmark,model,category,value,problems,")
+    empty = exports.tables(Inputs("r", "", {}))
+    assert empty["training"] == "student,step\n"
+
+
+def test_figures_of_nothing_say_so() -> None:
     drawn = exports.export(Inputs(recipe="empty", description="", config={}))
     assert set(drawn) == set(exports.NAMES)
     assert all("no data" in svg for svg in drawn.values())

@@ -161,6 +161,7 @@ def test_lineage_opens(watched: Watched) -> None:
     summary = page.locator("#row summary", has_text="Lineage")
     summary.focus()
     page.keyboard.press("Enter")
+    page.locator("#row .lineage li").first.wait_for()
     steps = page.locator("#row .lineage li").all_inner_texts()
     kinds = [step.split()[0] for step in steps]
     assert kinds == ["problem", "trace", "verdict", "rewrite", "training"]

@@ -254,15 +254,16 @@ def _args(command: Any, name: str, path: Path, **more: Any) -> Any:
     return parser.parse_args([name, *options, str(path)])
 
 
-def test_lines_for_plots() -> None:
+def test_rows_for_plots() -> None:
     result = scored([["correct"], ["wrong_answer"], ["correct"], ["correct"]])
-    lines = table.plot_lines(result)
-    assert lines[0] == "category,value,problems,accuracy,low,high"
-    assert [line.split(",")[:4] for line in lines[1:]] == [
-        ["all", "all", "4", "75.0"],
-        ["level", "0", "2", "100.0"],
-        ["level", "1", "2", "50.0"],
+    rows = table.plot_rows([result])
+    assert [row[2:6] for row in rows] == [
+        ("all", "all", 4, 75.0),
+        ("level", "0", 2, 100.0),
+        ("level", "1", 2, 50.0),
     ]
+    assert {row[:2] for row in rows} == {(result["benchmark"], result["model"])}
+    assert {len(row) for row in rows} == {len(table.PLOT_COLUMNS)}
 
 
 @pytest.mark.slow

@@ -61,14 +61,14 @@ def write_student(folder: Path) -> None:
 def test_a_dataset_goes_when_it_is_asked_for(done: Checkout, hub: Hub) -> None:
     checkout = publishing(done, hub)
     receipt = "published/datasets/everything.json"
-    said = checkout.snakemake("-n", receipt)
+    said = checkout.snakemake("-n", "--", receipt)
     assert "card.md" in said
     assert "go to the hub: --repo me/everything" in said
-    checkout.snakemake("published/datasets/everything.txt")
+    checkout.snakemake("--", "published/datasets/everything.txt")
     plan = (checkout.path / "published/datasets/everything.txt").read_text("utf-8")
     assert plan.startswith("dataset me/everything (private), 4 files")
     assert hub.commits == 0
-    checkout.snakemake(receipt)
+    checkout.snakemake("--", receipt)
     assert hub.private == {"datasets/me/everything": True}
     for name in ("train.jsonl", "rejected.jsonl", "report.json"):
         written = checkout.path / "data/datasets/everything" / name
@@ -79,7 +79,7 @@ def test_a_dataset_goes_when_it_is_asked_for(done: Checkout, hub: Hub) -> None:
 
 def test_a_student_goes_when_it_is_asked_for(done: Checkout, hub: Hub) -> None:
     checkout = publishing(done, hub)
-    checkout.snakemake("published/students/small.json")
+    checkout.snakemake("--", "published/students/small.json")
     assert hub.private == {"models/me/small": False}
     assert len(hub.pushed["models/me/small"]) == 8
     receipt = json.loads(
@@ -89,5 +89,5 @@ def test_a_student_goes_when_it_is_asked_for(done: Checkout, hub: Hub) -> None:
 
 
 def test_without_a_target_nothing_is_planned(done: Checkout) -> None:
-    said = done.snakemake("-n", "published/datasets/everything.json", ok=False)
+    said = done.snakemake("-n", "--", "published/datasets/everything.json", ok=False)
     assert "publish.datasets has no everything" in said
