@@ -123,11 +123,14 @@ def _checked(report: dict[str, Any]) -> str:
     sets = report["train"]["sets"]
     exempt = [name for name in settings["unchecked"] if sets.get(name)]
     if not exempt:
-        return "The answer of every row was judged correct."
+        return (
+            "The answer of every row was judged correct. Only answers are judged: steps"
+            " on the way to a right answer may be wrong."
+        )
     named = ", ".join(f"{name} ({sets[name]:,} rows)" for name in exempt)
     return (
         "The answer of every row was judged correct, except where nothing could check"
-        f" it: {named}."
+        f" it: {named}. Only answers are judged: steps on the way may be wrong."
     )
 
 

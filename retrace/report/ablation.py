@@ -7,6 +7,7 @@ from typing import Any
 
 from retrace.report.inputs import Inputs
 from retrace.report.summary import flatten
+from retrace.scoring.table import sample_count
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Ablation:
     """settings: what differs, a value for each model. scores: a cell for each model."""
 
     models: list[str]
-    settings: list[tuple[str, list[str]]]
+    settings: list[tuple[str, list[Any]]]
     scores: list[tuple[str, list[dict[str, Any] | None]]]
 
 
@@ -36,11 +37,24 @@ def table(inputs: Inputs) -> Ablation | None:
     )
 
 
-def _differences(inputs: Inputs, models: list[str]) -> list[tuple[str, list[str]]]:
+def _differences(inputs: Inputs, models: list[str]) -> list[tuple[str, list[Any]]]:
     columns = [_settings(inputs, model) for model in models]
     keys = dict.fromkeys(key for column in columns for key in column)
-    rows = [(key, [str(column.get(key, "–")) for column in columns]) for key in keys]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+    rows = [(key, [column.get(key) for column in columns]) for key in keys]
+    differing = [
+        (key, values)
+        for key, values in rows
+        if any(value != values[0] for value in values)
+    ]
+    return [*differing, ("training rows", [_rows(inputs, model) for model in models])]
+
+
+def _rows(inputs: Inputs, model: str) -> int | None:
+    """Rows of the training set of a student, as its report counts them."""
+    weights = inputs.section("models")[model]["weights"]
+    name = inputs.section("students")[weights].get("dataset")
+    report = inputs.dataset_reports.get(name or "") or {}
+    return (report.get("train") or {}).get("rows")
 
 
 def _settings(inputs: Inputs, model: str) -> dict[str, Any]:
@@ -63,4 +77,5 @@ def _settings(inputs: Inputs, model: str) -> dict[str, Any]:
 def _cell(score: Any) -> dict[str, Any] | None:
     if score is None:
         return None
-    return {key: score[key] for key in ("accuracy", "low", "high")}
+    found = {key: score[key] for key in ("accuracy", "low", "high")}
+    return {**found, "n": sample_count(score)}

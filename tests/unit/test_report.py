@@ -192,7 +192,7 @@ def test_students_side_by_side(tmp_path: Path) -> None:
     table = page[
         page.index('<section id="ablation"') : page.index('<section id="data"')
     ]
-    assert re.search(r"seed</th>\s*<td>2</td>\s*<td>1</td>", table)
+    assert re.search(r'seed</th>\s*<td>2</td>\s*<td class="changed">1</td>', table)
     assert "dataset.teacher" not in table
     assert len(re.findall("<b>[0-9.]+</b>", table)) == 6
 
