@@ -13,9 +13,8 @@ import pytest
 
 from retrace.journal import Journal
 from retrace.report import browser, costs, curation, exports
-from retrace.report.inputs import Inputs, Timing
-from retrace.report.page import build as page_of
 from retrace.report.inputs import Asked, Inputs, Timing
+from retrace.report.page import build as page_of
 from retrace.report.text import excerpt, script_json, visible
 from retrace.rows import RejectedRow, read_rows, write_rows
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tiny_model
 from conftest import Checkout
 from hub_server import Hub, serve
 
@@ -34,9 +35,8 @@ def publishing(checkout: Checkout, hub: Hub) -> Checkout:
     checkout.environment |= {
         "HF_ENDPOINT": hub.url, "HF_TOKEN": "secret", "HF_HUB_DISABLE_XET": "1",
     }  # fmt: skip
-    seed = checkout.path / "seed"
-    seed.mkdir()
-    (seed / "config.json").write_text("{}", "utf-8")
+    # Its tokens are what lengths of rows are counted in.
+    tiny_model.build(checkout.path / "seed")
     write_student(checkout.path / "models/small")
     return checkout
 
