@@ -55,6 +55,7 @@ rule build_report:
         " --metrics {input.metrics} --scores {input.scores}"
         " --benchmark-timings $(find logs -name '*.tsv' | sort)"
         " --journals $(find journals -name '*.jsonl' 2> /dev/null | sort)"
-        ' --commit "$(git rev-parse HEAD 2> /dev/null || true)"'
+        " --commit=$(git describe --always --dirty --abbrev=40 --exclude='*'"
+        " 2> /dev/null || true)"
         " --software {params.software} --figures-out reports/{params.name}"
         " --out {output.page} 2> {log}"

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from retrace.report.text import visible
 from retrace.rows import Problem, RowError, read_rows
 
 
@@ -59,11 +60,17 @@ def run(args: argparse.Namespace) -> int:
 def _print(args: argparse.Namespace, result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("", *(str(path) for path in (args.a, args.b)))
+    table = Table("")
+    for path in (args.a, args.b):
+        table.add_column(Text(visible(str(path))))
     left, right = _flat(result["a"]), _flat(result["b"])
     for name in [*left, *(name for name in right if name not in left)]:
-        table.add_row(name, *(f"{side.get(name, 0):,}" for side in (left, right)))
+        # The names of domains are the files': neither markup nor escapes act.
+        table.add_row(
+            Text(visible(name)), *(f"{side.get(name, 0):,}" for side in (left, right))
+        )
     console = Console()
     console.print(table)
     for name, count in result["in both"].items():

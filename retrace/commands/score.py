@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from retrace.commands.scores import add_files
+from retrace.report.text import visible
 from retrace.scoring import table
 from retrace.scoring.verdicts import DIFFERS, UNDECIDED
 
@@ -51,7 +52,7 @@ def _judge(score: dict[str, Any], strict: bool) -> int:
         code = 3
     for entry in score["published"]:
         line += "\n  " + _explain(score, entry)
-    print(line)
+    print(visible(line))
     return code
 
 
@@ -60,6 +61,7 @@ def _explain(score: dict[str, Any], entry: dict[str, Any]) -> str:
         f"{table.number(score['accuracy'])} against {table.published(entry)}:"
         f" {entry['difference']:+.1f} points"
         f" ({entry['low']:+.1f} to {entry['high']:+.1f}), {entry['verdict']}"
+        f"{_protocol(entry['protocol'])}"
     )
     needed = entry["needed"]
     if needed and needed["problems"]:
@@ -67,3 +69,12 @@ def _explain(score: dict[str, Any], entry: dict[str, Any]) -> str:
         if needed["samples"]:
             text += f", or {needed['samples']} samples of each"
     return text
+
+
+def _protocol(protocol: dict[str, Any]) -> str:
+    """What keeps two numbers from being compared as they stand."""
+    if protocol["differences"]:
+        return (
+            f"; another protocol (theirs, ours): {', '.join(protocol['differences'])}"
+        )
+    return "" if protocol["known"] else "; its protocol is not stated"

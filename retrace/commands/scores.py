@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(table.records(scores), indent=2, ensure_ascii=False))
     elif args.markdown:
-        print(table.markdown(scores))
+        print(visible(table.markdown(scores)))
     else:
         _print(scores)
     return 0

@@ -71,7 +71,9 @@ def describe(rows: Sequence[Row], benchmarks: Iterable[Problem] = ()) -> dict[st
             "solution": _quartiles([one.solution for one in sections]),
         },
         "benchmark problems": len(index),
-        "contaminated": sum(bool(index.in_statement(text)) for text in statements),
+        "contaminated statements": sum(
+            bool(index.in_statement(text)) for text in statements
+        ),
     }
 
 
@@ -146,7 +148,7 @@ def _row(path: Path, number: int, value: Any) -> Row:
             f"{path}: row {number}: expected `conversations` with a user and an"
             f" assistant turn (missing: {error})"
         ) from error
-    return Row(user, assistant, value.get("domain") or f"{_guess(assistant)}?")
+    return Row(user, assistant, str(value.get("domain") or f"{_guess(assistant)}?"))
 
 
 def _guess(assistant: str) -> str:

@@ -258,7 +258,7 @@ def facts(
     found = [
         ("Problems", f"{sum(counted.problem_counts.values()):,}", "in all sets"),
         ("Traces", f"{len(counted.traces):,}", "of all models"),
-        ("Training rows", f"{len(kept):,}", "verified and kept"),
+        ("Training rows", f"{len(kept):,}", _kept_how(inputs)),
         (
             "Job time",
             duration(whole.seconds) if stages else "not measured",
@@ -269,6 +269,17 @@ def facts(
         parts = f"${whole.gpu_dollars:,.2f} GPUs, ${whole.api_dollars:,.2f} APIs"
         return [*found, ("Cost", f"${whole.dollars:,.2f}", parts)]
     return [*found, ("Cost", "not priced", "the recipe has no prices")]
+
+
+def _kept_how(inputs: Inputs) -> str:
+    """What training rows have passed: of all datasets, or only of some."""
+    verified = {
+        (dataset.get("curation") or {}).get("verify", True)
+        for dataset in inputs.section("datasets").values()
+    }
+    if verified == {False}:
+        return "kept, not verified"
+    return "verified and kept" if verified <= {True} else "kept, some not verified"
 
 
 def reason_rows(inputs: Inputs, counted: summary.Summary) -> list[Json]:
@@ -316,7 +327,7 @@ def provenance(inputs: Inputs) -> list[tuple[str, str]]:
     """Where everything came from, as label and value."""
     canonical = json.dumps(inputs.config, sort_keys=True, separators=(",", ":"))
     lines = [
-        ("Commit", inputs.commit or "not given"),
+        ("Commit", _commit(inputs.commit)),
         ("Recipe", f"sha256 {hashlib.sha256(canonical.encode()).hexdigest()}"),
         ("Environment", str(inputs.config.get("environment", "not given"))),
     ]
@@ -325,6 +336,14 @@ def provenance(inputs: Inputs) -> list[tuple[str, str]]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         lines.append((f"Training rows of {dataset}", f"sha256 {digest}"))
     return lines
+
+
+def _commit(described: str) -> str:
+    """A commit as `git describe --dirty` gives it, in words."""
+    if described.endswith("-dirty"):
+        commit = described.removesuffix("-dirty")
+        return f"{commit}, with changes that were not committed"
+    return described or "not given"
 
 
 def engines(inputs: Inputs) -> list[Json]:

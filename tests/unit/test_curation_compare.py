@@ -48,10 +48,23 @@ def test_two_files_side_by_side(
     assert result["a"]["domains"] == {"math": 41}
     assert result["b"]["domains"] == {"math?": 30}
     assert result["b"]["complete sections"] == 30
-    assert (result["a"]["contaminated"], result["b"]["contaminated"]) == (2, 1)
+    found = [result[side]["contaminated statements"] for side in "ab"]
+    assert found == [2, 1]
     assert result["in both"]["copies"] == 10
     assert cli.main(arguments) == 0
     assert "Problems in both, copies: 10" in capsys.readouterr().out
+
+
+def test_foreign_domains_do_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row("1 + 1?", domain="\x1b[2J[bold]loud[/] \u202e")]
+    path = str(write(tmp_path / "a.jsonl", rows))
+    assert cli.main(["compare-dataset", path, path]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[bold]loud[/]" in shown.replace("\n", "")
 
 
 def test_instructions_are_no_part_of_a_problem() -> None:

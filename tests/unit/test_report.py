@@ -176,6 +176,13 @@ def test_a_look_alike_of_a_confidential_problem_is_not_shown(tmp_path: Path) -> 
     assert all("solution" not in row and "answer" not in row for row in hidden)
 
 
+def test_what_is_not_committed_or_not_verified_is_said() -> None:
+    datasets = {"a": {"teacher": "t", "mixture": {}, "curation": {"verify": False}}}
+    shown = page_of(Inputs("r", "", {"datasets": datasets}, commit="0a1b-dirty"))
+    assert "0a1b, with changes that were not committed" in shown
+    assert "kept, not verified" in shown
+
+
 def test_students_side_by_side(tmp_path: Path) -> None:
     """Two students that differ in one setting: the table names it, and both scores."""
     arguments = synthetic.write_recipe(tmp_path, synthetic.Size(8, 2, 30))

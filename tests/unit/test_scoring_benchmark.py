@@ -214,6 +214,14 @@ def test_the_gate(
     assert gate.run(_args(gate, "score", tmp_path / "scores", strict=strict)) == code
 
 
+def test_the_gate_says_what_is_not_known_of_a_protocol(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_score(tmp_path, [["correct"]] * 20, 90.0)
+    gate.run(_args(gate, "score", tmp_path / "scores"))
+    assert "its protocol is not stated" in capsys.readouterr().out
+
+
 def test_the_table(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -329,8 +329,5 @@
   };
   addEventListener("hashchange", open);
   open();
-  addEventListener("beforeprint", () => {
-    for (const node of document.querySelectorAll("#scores details.card")) node.open = true;
-  });
   apply();
 })();
