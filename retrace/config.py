@@ -425,6 +425,9 @@ def _references(
             yield f"datasets.{key}.system.text", dataset.system.text, "texts", same
         for name in dataset.mixture:
             yield f"datasets.{key}.mixture", name, "sets", same
+        if (meaning := dataset.curation.decontamination.meaning) is not None:
+            place = f"datasets.{key}.curation.decontamination.meaning.weights"
+            yield place, meaning.weights, "weights", same
     for key, student in recipe.students.items():
         yield f"students.{key}.base", student.base, "weights", same
         yield f"students.{key}.dataset", student.dataset, "datasets", same

@@ -10,6 +10,7 @@ rule build_dataset:
         labels=labels,
         benchmarks=benchmark_problems,
         tokenizer=lambda wildcards: tokenizer(wildcards)[0],
+        encoder=lambda wildcards: encoder(wildcards)[0],
         system=lambda wildcards: text_files(dataset_system(wildcards)),
     output:
         train=DATASET.format(dataset="{dataset}", file="train.jsonl"),
@@ -33,8 +34,11 @@ rule build_dataset:
             name for name, one in RECIPE.sets.items() if one.confidential
         ),
         tokenizer=tokenizer_arguments,
-        code=code("build_dataset"),
-        software=software("rapidfuzz", "datasketch", "transformers", "tokenizers"),
+        encoder=encoder_arguments,
+        code=code("build_dataset", encoder_module),
+        software=software(
+            "rapidfuzz", "datasketch", "transformers", "tokenizers", encoder_module
+        ),
     shell:
         "python scripts/build_dataset.py --dataset {wildcards.dataset}"
         " --problems {input.problems} --traces {input.traces}"
@@ -42,6 +46,7 @@ rule build_dataset:
         " --labels {input.labels} --benchmarks {input.benchmarks} --templates {params.templates:q}"
         " --mixture {params.mixture:q} {params.system:q}"
         " --curation {params.curation:q} {params.tokenizer:q}"
+        " {params.encoder:q}"
         " --confidential {params.confidential}"
         " --threads {threads} --software {params.software}"
         " --train {output.train} --rejected {output.rejected}"

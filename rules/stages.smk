@@ -181,6 +181,26 @@ def tokenizer_arguments(wildcards):
     return ["--tokenizer", *location] if location else []
 
 
+def meaning(wildcards):
+    """How a dataset searches for benchmark problems by meaning, if it does."""
+    curation = config["datasets"][wildcards.dataset]["curation"]
+    return curation["decontamination"]["meaning"]
+
+
+def encoder(wildcards):
+    chosen = meaning(wildcards)
+    return weights(chosen["weights"]) if chosen else ([], [])
+
+
+def encoder_arguments(wildcards):
+    names = {"--weights": "--encoder", "--revision": "--encoder-revision"}
+    return [names.get(part, part) for part in encoder(wildcards)[1]]
+
+
+def encoder_module(wildcards):
+    return "retrace.curation.meaning" if meaning(wildcards) else None
+
+
 # --- Training -------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import json
 import logging
 import sys
@@ -15,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from retrace import environment
 from retrace.curation import Settings, build
+from retrace.curation.decontaminate import Encoder
 from retrace.curation.labels import with_labels
 from retrace.prompts import Template
 from retrace.rows import (
@@ -58,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         _rows(args.benchmarks, Problem),
         _counter(args.tokenizer),
         args.threads,
+        _encoder(args),
     )
     write_rows(args.train, dataset.train)
     write_rows(args.rejected, dataset.rejected)
@@ -93,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--system-file", type=Path, help="file of fetch_text with it, instead")
     add("--curation", type=Settings.model_validate_json, default=Settings())
     add("--tokenizer", help="directory or hub id; without one, words are counted")
+    add("--encoder", help="sentence encoder, if the search is by meaning as well")
+    add("--encoder-revision", help="of an encoder on the hub")
     add("--threads", type=int, default=1, help="processes")
     add("--software", nargs="*", default=[], help="name==version pins")
     for kind in ("train", "rejected", "report"):
@@ -113,6 +118,16 @@ def _counter(tokenizer: str | None) -> Callable[[str], int]:
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     return lambda text: len(loaded(text, add_special_tokens=False)["input_ids"])
+
+
+def _encoder(args: argparse.Namespace) -> Encoder | None:
+    if args.curation.decontamination.meaning is None:
+        return None
+    # Named so that the rules know it as a module of its own: only those who search by
+    # meaning depend on it.
+    meaning = importlib.import_module("retrace.curation.meaning")
+    encoder: Encoder = meaning.Encoder(args.encoder, args.encoder_revision)
+    return encoder
 
 
 def _inputs(args: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -16,6 +16,7 @@ from retrace import prompts
 from retrace.curation import candidates as stage
 from retrace.curation import deduplicate, mix, search, select
 from retrace.curation.candidates import Candidate
+from retrace.curation.decontaminate import Encoder
 from retrace.curation.funnel import Funnel
 from retrace.curation.settings import Settings
 from retrace.rows import (
@@ -62,9 +63,11 @@ def build(
     benchmarks: Iterable[Problem],
     count_tokens: Callable[[str], int],
     processes: int = 1,
+    encoder: Encoder | None = None,
 ) -> Dataset:
     """Build a training set. `count_tokens` measures a text in the student's tokens;
-    `processes` share the search for benchmark problems and change no result.
+    `processes` share the search for benchmark problems and change no result; `encoder`
+    searches by meaning, where the settings want that.
 
     Raises:
         KeyError: rows that belong together are not all there.
@@ -100,6 +103,7 @@ def build(
         settings.decontamination,
         processes,
         recipe.confidential,
+        encoder,
     )
     report["contamination"] = found.report
     rows = funnel.drop("decontaminate", rows, found.faults)

@@ -10,8 +10,9 @@ the format of digits, case and the names of variables make no difference.
     contained   a problem too short to have pieces stands in the text as it is
     similar     nearly the same words, with the same numbers in the same order
     paraphrase  the same three or more numbers, and many words, rare ones among them
+    meaning     a like vector, by an encoder that the recipe names, and the same numbers
 
-The last two look at statements only; the others at the training text as well, where a
+The last three look at statements only; the others at the training text as well, where a
 match must lie within twice the problem's length.
 
 A piece is boilerplate if it stands in several different benchmark problems or in many
@@ -27,6 +28,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +65,13 @@ RARE = 0.01
 """A word is rare if this share of all problems has it, or less."""
 
 
+class Encoder(Protocol):
+    """What makes vectors of texts: see `retrace.curation.meaning`."""
+
+    def read(self, texts: Iterable[str]) -> None: ...
+    def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A benchmark problem found in a text.
@@ -96,7 +105,8 @@ class Index:
     """The benchmark problems, ready to be looked for.
 
     `training` are statements of the training problems, one of each cluster of
-    duplicates: what many of them share is boilerplate.
+    duplicates: what many of them share is boilerplate. `encoder` is needed where the
+    settings search by meaning.
     """
 
     def __init__(
@@ -104,8 +114,10 @@ class Index:
         benchmarks: Iterable[Problem],
         training: Iterable[str],
         settings: Decontamination,
+        encoder: Encoder | None = None,
     ) -> None:
         self.settings = settings
+        self._encoder = encoder if settings.meaning else None
         self._items = _distinct(benchmarks)
         self._cluster = self._clusters()
         self._places: dict[str, int] = {}
@@ -131,6 +143,8 @@ class Index:
             if item.numbers.total() >= 3:
                 self._by_numbers[tuple(sorted(item.sequence))].append(place)
         self._rare = self._rare_words(encoded)
+        if self._encoder:
+            self._vectors = self._encoder.vectors([item.text for item in self._items])
 
     def __len__(self) -> int:
         return len({item.names for item in self._items})
@@ -138,6 +152,11 @@ class Index:
     def is_short(self, problem_id: str) -> bool:
         """Whether a benchmark problem has too few pieces and is looked for whole."""
         return self._sizes[self._places[problem_id]] < MIN_PIECES
+
+    def read(self, texts: Iterable[str]) -> None:
+        """Take many statements at once that will be looked up: only encoders gain."""
+        if self._encoder:
+            self._encoder.read(texts)
 
     def in_statement(self, text: str, but: str = "") -> list[Hit]:
         """Benchmark problems that a statement is, holds or restates.
@@ -157,6 +176,8 @@ class Index:
             hits.setdefault(place, ("contained", 1.0, start, end))
         for place, method, share in self._restated(found):
             hits.setdefault(place, (method, share, 0, len(found)))
+        for place, share in self._meant(text, found):
+            hits.setdefault(place, ("meaning", share, 0, len(found)))
         for place in list(hits):
             if not self._may_be(self._items[place], hits[place][0], drawn):
                 del hits[place]
@@ -221,6 +242,18 @@ class Index:
             share = 2 * len(common) / max(1, len(plain) + len(item.plain))
             if share >= self.settings.paraphrase and len(common & self._rare) >= 2:
                 yield place, "paraphrase", round(share, 4)
+
+    def _meant(self, text: str, found: Hashes) -> Iterator[tuple[int, float]]:
+        """Items with a like vector; without numbers, too much is alike."""
+        if not self._encoder or not self.settings.meaning or not self._items:
+            return
+        cosines = self._vectors @ self._encoder.vectors([text])[0]
+        theirs = numbers(found)
+        least = self.settings.meaning.similarity
+        for place in np.flatnonzero(cosines >= least).tolist():
+            own = self._items[place].numbers
+            if own.total() and _agreement(own, theirs) >= SAME_NUMBERS:
+                yield place, float(cosines[place])
 
     def _may_be(self, item: _Item, method: str, drawn: Counter[int]) -> bool:
         """Whether a drawing speaks against a hit that little else speaks for."""

@@ -40,7 +40,7 @@ def measure(
     short = [one for one in drawn if index.is_short(one.problem_id)][:count]
     kinds = {
         kind.name: _recall(
-            [_finds(index, kind.change(one.statement), one) for one in long],
+            _found(index, [kind.change(one.statement) for one in long], long),
             kind.promised,
         )
         for kind in KINDS
@@ -48,10 +48,7 @@ def measure(
     variants = [
         KINDS[place % 3].change(one.statement) for place, one in enumerate(short)
     ]
-    kinds["short"] = _recall(
-        [_finds(index, text, one) for text, one in zip(variants, short, strict=True)],
-        0.95,
-    )
+    kinds["short"] = _recall(_found(index, variants, short), 0.95)
     kinds["in_trace"] = _recall(
         [
             _finds_inside(index, inside(host, one.statement), one)
@@ -157,9 +154,14 @@ def _outside_formulas(text: str, change: Callable[[str], str]) -> str:
     return "".join([*result, change(text[done:])])
 
 
-def _finds(index: Index, text: str, planted: Problem) -> bool:
-    hits = index.in_statement(text)
-    return any(hit.problem_id == planted.problem_id for hit in hits)
+def _found(
+    index: Index, texts: Sequence[str], planted: Sequence[Problem]
+) -> list[bool]:
+    index.read(texts)
+    return [
+        any(hit.problem_id == one.problem_id for hit in index.in_statement(text))
+        for text, one in zip(texts, planted, strict=True)
+    ]
 
 
 def _finds_inside(index: Index, text: str, planted: Problem) -> bool:

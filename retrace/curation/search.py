@@ -11,7 +11,7 @@ from typing import Any
 
 from retrace.curation import plants
 from retrace.curation.candidates import Candidate, Fault
-from retrace.curation.decontaminate import Hit, Index
+from retrace.curation.decontaminate import Encoder, Hit, Index
 from retrace.curation.settings import Decontamination
 from retrace.rows import Problem
 
@@ -33,19 +33,21 @@ def search(
     settings: Decontamination,
     processes: int = 1,
     confidential: frozenset[str] = frozenset(),
+    encoder: Encoder | None = None,
 ) -> Found:
     """Look for every benchmark problem in every statement and every training text.
 
     `training`: statements, one of each cluster of duplicates (see `Index`). Of the sets
     in `confidential`, hits say which problem and where, and no word of it.
     """
-    index = Index(benchmarks, training, settings)
+    index = Index(benchmarks, training, settings, encoder)
     closed = {
         one.problem_id
         for one in benchmarks
         if one.set in confidential or is_closed(one)
     }
     statements = {one.problem.problem_id: one.problem.statement for one in candidates}
+    index.read(statements.values())
     in_statement = {
         key: _without_text(index.in_statement(text), closed)
         for key, text in sorted(statements.items())

@@ -90,6 +90,18 @@ class Deduplication(Section):
     permutations: int = Field(default=64, ge=16, description="MinHash values of a text")
 
 
+class Meaning(Section):
+    """The search for problems that say the same in other words."""
+
+    weights: str = Field(description="name in `weights` of a sentence encoder")
+    similarity: float = Field(
+        default=0.85,
+        gt=0,
+        le=1,
+        description="least cosine of two statements' vectors, if their numbers agree",
+    )
+
+
 class Decontamination(Section):
     """What counts as a benchmark problem in the training set."""
 
@@ -125,6 +137,9 @@ class Decontamination(Section):
         le=1,
         description="least share of common words of two statements with three or more"
         " numbers, all of them the same",
+    )
+    meaning: Meaning | None = Field(
+        default=None, description="search by meaning as well, with an encoder"
     )
     planted: int = Field(
         default=200,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from curation_rows import problem as word_problem
 from curation_rows import rewrite, trace, verdict
@@ -11,7 +15,8 @@ from curation_rows import rewrite, trace, verdict
 from retrace.curation import plants
 from retrace.curation.build import Recipe, build
 from retrace.curation.decontaminate import Index
-from retrace.curation.settings import Decontamination, Settings
+from retrace.curation.meaning import Encoder
+from retrace.curation.settings import Decontamination, Meaning, Settings
 from retrace.rows import Answer, Domain, Problem
 
 TANK = (
@@ -167,6 +172,66 @@ def test_a_copy_in_two_benchmarks_is_not_boilerplate() -> None:
     ]
     index = Index(copies, CLEAN, Decontamination())
     assert {hit.set for hit in index.in_statement("Now: " + TANK)} == set("abcd")
+
+
+class Topics:
+    """Vectors of which topics a text is about: what an encoder does, in four words."""
+
+    topics = (("tank", "cistern"), ("litres",), ("night", "evening"), ("mayor",))
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def read(self, texts: Iterable[str]) -> None:
+        self.batches += len(list(texts)) > 0
+
+    def vectors(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        found = [
+            [any(word in text.lower() for word in words) for words in self.topics]
+            for text in texts
+        ]
+        counts = np.array(found, np.float32) + 1e-3
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+RETOLD = (
+    "In one evening 3/8 of what is in a cistern drips away, in the next 1250 litres"
+    " do; with 4 times as much left as came, what quotient shall the mayor announce?"
+)
+
+
+def test_another_wording_is_found_by_its_meaning() -> None:
+    encoder = Topics()
+    settings = Decontamination(meaning=Meaning(weights="w", similarity=0.9))
+    index = Index(BENCHMARK, CLEAN, settings, encoder)
+    index.read([RETOLD])
+    assert found(index, RETOLD) == [(TANK, "meaning")]
+    assert encoder.batches == 1
+    # The same topic with other numbers is another problem.
+    assert found(index, RETOLD.replace("1250", "77").replace("3/8", "9/14")) == []
+    assert found(Index(BENCHMARK, CLEAN, Decontamination(), encoder), RETOLD) == []
+
+
+@pytest.mark.slow
+def test_an_encoder_gives_a_text_one_vector(tmp_path: Path) -> None:
+    """A BERT of two layers with random weights, saved and loaded as a real one."""
+    transformers = pytest.importorskip("transformers")
+    words = sorted({*RETOLD.split(), *TANK.split()})
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (tmp_path / "vocab.txt").write_text("\n".join(entries), "utf-8")
+    transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    config = transformers.BertConfig(
+        vocab_size=len(entries), hidden_size=32, num_hidden_layers=2,
+        num_attention_heads=2, intermediate_size=64, max_position_embeddings=512,
+    )  # fmt: skip
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    encoder = Encoder(str(tmp_path))
+    texts = [RETOLD, TANK, "litres", RETOLD * 60]
+    together = encoder.vectors(texts)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    alone = Encoder(str(tmp_path)).vectors([TANK])
+    assert together[1] == pytest.approx(alone[0], abs=1e-5)
+    assert float(together[0] @ together[2]) < 0.999
 
 
 def test_planted_leaks_are_found_in_the_run() -> None:

@@ -258,7 +258,7 @@
           element("p", "muted", `${(100 * made.faithful).toFixed(1)} % of the words kept in order; verdict afterwards: ${words(made.reason)}` +
             (made.rejected ? `; the model’s rewrite was refused: ${made.rejected}` : "")),
           heading("Thought"), prose(made.thought, "thought"), heading("Solution"), prose(made.solution),
-        ), false),
+        ), row.fates.some((fate) => fate.row) && made.thought.length < 4000),
     ];
   }
 
