@@ -279,7 +279,8 @@ class Recipe(Section):
             return f"imported, made by {engine.made_by}"
         if isinstance(engine, vllm.Settings):
             return "vLLM"
-        return f"{engine.model} of {engine.provider or engine.base_url}"
+        provider = f" of {engine.provider}" if engine.provider else ", over an API"
+        return f"{engine.model}{provider}"
 
     @model_validator(mode="after")
     def _gpus_have_one_price(self) -> Recipe:

@@ -12,7 +12,7 @@ from fault_server import FaultServer
 
 pytestmark = pytest.mark.slow
 
-DOWNSTREAM = {"build_dataset", "build_report"}
+DOWNSTREAM = {"build_dataset", "write_card", "build_report"}
 
 
 def test_a_finished_recipe_has_nothing_to_do(done: Checkout) -> None:
