@@ -77,6 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
     write_lines(args.report, [text])
     for line in report["mixture"]["shortfalls"]:
         log.warning("%s", line)
+    for line in _missed(report["contamination"]["planted"] or {}):
+        log.warning("%s", line)
     log.info("%d rows, %d rejected", len(dataset.train), len(dataset.rejected))
     return 0
 
@@ -118,6 +120,16 @@ def _counter(tokenizer: str | None) -> Callable[[str], int]:
 
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     return lambda text: len(loaded(text, add_special_tokens=False)["input_ids"])
+
+
+def _missed(planted: dict[str, Any]) -> Iterator[str]:
+    """Kinds of planted leaks of which the search found fewer than it promises."""
+    for name, kind in planted.get("kinds", {}).items():
+        if kind["promised"] is not None and kind["recall"] < kind["promised"]:
+            yield (
+                f"decontamination found {kind['found']} of {kind['planted']} planted"
+                f" leaks of the kind {name}, fewer than {kind['promised']:.0%}"
+            )
 
 
 def _encoder(args: argparse.Namespace) -> Encoder | None:

@@ -81,8 +81,5 @@ def _print(scores: list[dict[str, Any]]) -> None:
         shown.add_row(*values)
     console = Console()
     console.print(shown)
-    incomplete = sum(not score["complete"] for score in scores)
-    if incomplete:
-        console.print(
-            f"{incomplete} incomplete: missing samples are left out, not counted wrong."
-        )
+    for line in table.footnotes(scores):
+        console.print(Text(line))

@@ -252,7 +252,8 @@ def _contamination(report: dict[str, Any]) -> str:
                 name,
                 kind["planted"],
                 kind["found"],
-                f"{100 * kind['recall']:.1f} %",
+                f"{100 * kind['recall']:.1f} %"
+                + (" **(below)**" if below(kind) else ""),
                 "-" if kind["promised"] is None else f"{100 * kind['promised']:g} %",
             )
             for name, kind in planted["kinds"].items()
@@ -267,6 +268,11 @@ def _contamination(report: dict[str, Any]) -> str:
             f" {_cell(planted['precision'])}.",
         ]
     return "\n\n".join(parts)
+
+
+def below(kind: Mapping[str, Any]) -> bool:
+    """Whether fewer planted leaks of a kind were found than is promised."""
+    return kind["promised"] is not None and kind["recall"] < kind["promised"]
 
 
 def _sum(planted: dict[str, Any]) -> str:

@@ -26,6 +26,11 @@ PLOT_COLUMNS = (
     "low",
     "high",
 )
+CAVEAT = "*"
+UNLIKE = (
+    "the published number was made by another protocol, or its protocol is not stated:"
+    " `retrace score` names the differences."
+)
 
 
 class ScoreFileError(ValueError):
@@ -59,8 +64,33 @@ def cells(score: Mapping[str, Any]) -> tuple[str, ...]:
         number(score["accuracy"]),
         interval(score["low"], score["high"]),
         ", ".join(number(entry["score"]) for entry in score["published"]) or "–",
-        str(score["verdict"]) if score["published"] else "–",
+        _verdict(score) if score["published"] else "–",
     )
+
+
+def footnotes(scores: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What must be said below the table, a line each."""
+    lines = []
+    if any(unlike(score) for score in scores):
+        lines.append(f"{CAVEAT} {UNLIKE}")
+    incomplete = sum(not score["complete"] for score in scores)
+    if incomplete:
+        lines.append(
+            f"{incomplete} incomplete: missing samples are left out, not counted wrong."
+        )
+    return lines
+
+
+def unlike(score: Mapping[str, Any]) -> bool:
+    """Whether the published number is not known to be made as ours is."""
+    if not score["published"]:
+        return False
+    protocol = score["published"][0]["protocol"]
+    return bool(protocol["differences"]) or not protocol["known"]
+
+
+def _verdict(score: Mapping[str, Any]) -> str:
+    return f"{score['verdict']} {CAVEAT}" if unlike(score) else str(score["verdict"])
 
 
 def sample_count(score: Mapping[str, Any]) -> str:
@@ -87,7 +117,8 @@ def published(entry: Mapping[str, Any]) -> str:
 
 def markdown(scores: Sequence[Mapping[str, Any]]) -> str:
     lines = [_line(COLUMNS), _line(("---",) * len(COLUMNS))]
-    return "\n".join(lines + [_line(cells(score)) for score in scores])
+    lines += [_line(cells(score)) for score in scores]
+    return "\n".join(lines + [f"\n{line}" for line in footnotes(scores)])
 
 
 def plot_rows(scores: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:

@@ -301,6 +301,25 @@ def test_a_card_says_what_was_not_checked() -> None:
     assert "judged correct" not in text
 
 
+def test_a_card_says_where_the_search_missed_its_promise() -> None:
+    rows = Rows().add(problem(1), True)
+    report = {
+        **rows.build({"stock": 1}).report, "tokenizer": False, "software": [],
+        "inputs": [], "outputs": {}, "settings": {"verify": True, "unchecked": []},
+    }  # fmt: skip
+    kinds = {
+        "exact": {"planted": 9, "found": 9, "recall": 1.0, "promised": 1.0},
+        "renamed": {"planted": 9, "found": 8, "recall": 0.8889, "promised": 0.9},
+        "reworded": {"planted": 9, "found": 1, "recall": 0.1111, "promised": None},
+    }
+    planted = {"kinds": kinds, "controls": 9, "false": 1, "precision": 0.9474}
+    report["contamination"] |= {"benchmarks": {"exam": 9}, "planted": planted}
+    lines = write_card.card("d", report).splitlines()
+    marked = [line for line in lines if "(below)" in line]
+    assert marked == ["| renamed | 9 | 8 | 88.9 % **(below)** | 90 % |"]
+    assert any("1 (11.1 %) were taken for another" in line for line in lines)
+
+
 def test_the_training_set_loads_without_arguments(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = Rows().add(problem(1), True).add(problem(2), True)

@@ -237,8 +237,9 @@ def test_the_table(
     assert table_command.run(markdown) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == (
-        "| sums | small | 2 of 3 | 50.0 | 9.5 to 90.5 | 50.0 | not distinguishable |"
+        "| sums | small | 2 of 3 | 50.0 | 9.5 to 90.5 | 50.0 | not distinguishable * |"
     )
+    assert lines[4].startswith("* the published number was made by another protocol")
     as_json = _args(table_command, "scores", tmp_path / "scores", json=True)
     assert table_command.run(as_json) == 0
     assert json.loads(capsys.readouterr().out)[0]["accuracy"] == 50.0
