@@ -89,7 +89,7 @@ class ScoreGroup:
     name: str
     description: str
     scores: list[Json]
-    elsewhere: list[Json]
+    elsewhere: dict[str, list[Json]]
     skipped: str = ""
 
 
@@ -105,15 +105,20 @@ def score_groups(inputs: Inputs) -> list[ScoreGroup]:
                 name=name,
                 description=about.get("description", ""),
                 scores=[dict(score) for score in scores],
-                elsewhere=[
-                    entry
-                    for entry in inputs.config.get("published") or []
-                    if entry["benchmark"] == name and entry["model"] not in ours
-                ],
+                elsewhere=_elsewhere(inputs, name, ours),
             )
         )
     skipped = inputs.section("skipped").items()
-    return groups + [ScoreGroup(name, "", [], [], reason) for name, reason in skipped]
+    return groups + [ScoreGroup(name, "", [], {}, reason) for name, reason in skipped]
+
+
+def _elsewhere(inputs: Inputs, benchmark: str, ours: set[str]) -> dict[str, list[Json]]:
+    """Published numbers of models that have no score here, by model."""
+    found: dict[str, list[Json]] = defaultdict(list)
+    for entry in inputs.config.get("published") or []:
+        if entry["benchmark"] == benchmark and entry["model"] not in ours:
+            found[entry["model"]].append(entry)
+    return dict(found)
 
 
 def benchmarks(inputs: Inputs) -> list[str]:
@@ -208,7 +213,7 @@ def glances(
                 pair["benchmark"],
                 accuracy[pair["benchmark"], second],
                 accuracy[pair["benchmark"], first],
-                f"{pair['difference']:+.1f}",
+                _points(pair["difference"], bool(pair["protocol_differences"])),
                 pair["verdict"],
             )
             for pair in found
@@ -229,12 +234,16 @@ def _against_published(model: str, groups: Sequence[ScoreGroup]) -> Glance:
                         group.name,
                         table.number(score["accuracy"]),
                         table.number(first["score"]),
-                        f"{first['difference']:+.1f}",
+                        _points(first["difference"], table.unlike(score)),
                         score["verdict"],
                     )
                 )
     title = f"{model} against the published numbers"
     return Glance(title, _tally(rows), ("here", "published"), rows)
+
+
+def _points(difference: float, unlike: bool) -> str:
+    return f"{difference:+.1f}{table.CAVEAT if unlike else ''}"
 
 
 def _tally(rows: Sequence[tuple[str, str, str, str, str]]) -> str:
