@@ -205,6 +205,7 @@ def run_script(
     return out
 
 
+@pytest.mark.slow
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     outs = []
     for name, seed, order, threads in (("a", "1", [0, 1], 1), ("b", "2", [1, 0], 2)):

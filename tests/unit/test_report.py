@@ -320,6 +320,7 @@ def test_snakemakes_timings_are_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_figures_are_files_of_their_own(tmp_path: Path) -> None:
     arguments = synthetic.write_recipe(tmp_path, synthetic.Size(8, 2, 30))
     out = [
