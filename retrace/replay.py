@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -41,11 +42,20 @@ class Replay:
         answered = self.rows - self.failed
         return self.same / answered if answered else 0.0
 
+    def without_texts(self) -> Replay:
+        """Where texts part, and no word of them."""
+        partings = [
+            dataclasses.replace(one, before=HIDDEN, was=HIDDEN, now=HIDDEN)
+            for one in self.partings
+        ]
+        return dataclasses.replace(self, partings=partings)
+
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "rate": self.rate}
 
 
 CONTEXT = 30
+HIDDEN = "(confidential)"
 
 
 def compare(

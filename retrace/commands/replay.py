@@ -24,23 +24,28 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("set")
     parser.add_argument("--rows", type=int, default=50, help="traces (default: 50)")
     parser.add_argument("--seed", type=int, default=0, help="which traces")
-    parser.add_argument("--configfile", type=Path, default=Path("config.yaml"))
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        help="config files, each laid over those before it",
+    )
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    import yaml
-
-    from retrace.config import ConfigError, read_recipe
+    from retrace.config import ConfigError, merged, read_recipe
     from retrace.engines.base import EngineError
 
     logging.basicConfig(format="%(asctime)s %(message)s")
     try:
-        recipe = read_recipe(yaml.safe_load(args.configfile.read_text("utf-8")))
+        recipe = read_recipe(merged(args.configfile))
         for kind, name in (("models", args.model), ("sets", args.set)):
             if name not in getattr(recipe, kind):
-                raise ConfigError(f"{name!r} is not in `{kind}` of {args.configfile}")
+                files = ", ".join(str(file) for file in args.configfile)
+                raise ConfigError(f"{name!r} is not in `{kind}` of {files}")
         replay = _replay(recipe, args)
     except (ConfigError, EngineError, OSError) as error:
         print(f"retrace replay: {error}", file=sys.stderr)
@@ -72,8 +77,8 @@ def _replay(recipe: Recipe, args: argparse.Namespace) -> Replay:
     ):
         answers = list(ask([request for _, request in chosen], engine, journal))
         contract = engine.contract()
-    traces = [trace for trace, _ in chosen]
-    return compare(traces, answers, contracts, contract)
+    replay = compare([trace for trace, _ in chosen], answers, contracts, contract)
+    return replay.without_texts() if recipe.sets[args.set].confidential else replay
 
 
 def _choose(

@@ -162,6 +162,12 @@ def test_a_replay_says_where_texts_part_and_what_changed(
     assert found["changed_contract"]["version"] == [server.base_url, "another"]
     assert cli.main(["replay", "m", "words", "--rows", "4"]) == 0
     assert "parts at character 44 of 44" in capsys.readouterr().out
+    recipe["sets"]["words"]["confidential"] = True
+    Path("config.yaml").write_text(yaml.safe_dump(recipe))
+    assert cli.main(["replay", "m", "words", "--rows", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {parting["at"] for parting in found["partings"]} == {44}
+    assert {parting["now"] for parting in found["partings"]} == {"(confidential)"}
 
 
 def test_a_replay_of_an_unknown_set_or_without_traces_says_so(
