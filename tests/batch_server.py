@@ -2,7 +2,8 @@
 
 A batch ends after `looks` looks at it. What happens to a request is told by its text:
 "expire" expires the first time, "busy" fails with 500 the first time, "refuse" gets a
-400 for ever, "vanish" is in no result file the first time.
+400 for ever, "vanish" is in no result file the first time, "garble" is in it as half a
+line the first time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class BatchServer:
         """Codes with which the next batches are refused as a whole."""
         self.lose_answers = 0
         """Creations that happen, and whose answer is lost."""
+        self.look_faults: list[int] = []
+        """Statuses with which the next looks at a batch are answered."""
 
     def __enter__(self) -> BatchServer:
         batches = self
@@ -70,6 +73,9 @@ class BatchServer:
         elif path == "/batches":
             listed = list(self.batches.values())[::-1]
             self.send(handler, {"object": "list", "data": listed, "has_more": False})
+        elif self.look_faults and re.fullmatch(r"/batches/(\w+)", path):
+            fault = {"error": {"message": "told to"}}
+            self.send(handler, fault, self.look_faults.pop(0))
         elif match := re.fullmatch(r"/batches/(\w+)", path):
             self.send(handler, self.look(match[1]))
         elif match := re.fullmatch(r"/files/(\w+)/content", path):
@@ -100,7 +106,9 @@ class BatchServer:
         return batch
 
     def work(self, batch: dict[str, Any]) -> None:
-        good, bad = [], []
+        good: list[dict[str, Any]] = []
+        bad: list[dict[str, Any]] = []
+        garbled: list[bytes] = []
         batch["status"] = "completed"
         for text in self.files[batch["input_file_id"]].splitlines():
             request = json.loads(text)
@@ -118,11 +126,14 @@ class BatchServer:
                 status = 400 if "refuse" in said else 500
                 fault = {"status_code": status, "body": {"error": {"message": "no"}}}
                 bad.append(line | {"response": fault})
+            elif "garble" in said and first:
+                garbled.append(b'{"custom_id": "' + key.encode()[:9] + b"\n")
             else:
                 answer = {"status_code": 200, "body": completion(said)}
                 good.append(line | {"response": answer})
         # Results come in no particular order.
-        batch["output_file_id"] = self.keep(lines(good[::-1])) if good else None
+        result = lines(good[::-1]) + b"".join(garbled)
+        batch["output_file_id"] = self.keep(result) if result else None
         batch["error_file_id"] = self.keep(lines(bad)) if bad else None
 
     def keep(self, data: bytes) -> str:
@@ -130,9 +141,11 @@ class BatchServer:
         self.files[name] = data
         return name
 
-    def send(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
+    def send(
+        self, handler: BaseHTTPRequestHandler, body: Any, status: int = 200
+    ) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        handler.send_response(200)
+        handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()

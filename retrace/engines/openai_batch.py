@@ -44,6 +44,7 @@ OVER = ("completed", "failed", "expired", "cancelled")
 FULL = "token_limit_exceeded"
 BUSY_STATUS = (408, 409, 429)
 NAP = 0.2
+RETRIES = 5
 
 
 class Settings(BaseModel):
@@ -125,7 +126,7 @@ class OpenAIBatch(BatchEngine):
 
         endpoint = self.start()
         client = openai.OpenAI(
-            base_url=endpoint.base_url, api_key=endpoint.keys[0], max_retries=5
+            base_url=endpoint.base_url, api_key=endpoint.keys[0], max_retries=RETRIES
         )
         with client:
             _Run(self.settings, client, endpoint.model, self.extra(), desk).go(jobs)
@@ -252,9 +253,7 @@ class _Run:
         """Collect batches as they end; return those still out when told to stop."""
         while waiting:
             for batch in list(waiting):
-                found = self.client.batches.retrieve(batch.id)
-                if found.status in OVER:
-                    self._collect(batch, found)
+                if self._is_over(batch):
                     waiting.remove(batch)
             if self.desk.must_stop():
                 return waiting
@@ -262,22 +261,65 @@ class _Run:
                 self._nap(self.settings.poll)
         return []
 
+    def _is_over(self, batch: Open) -> bool:
+        """Whether a batch has ended; its answers are kept then.
+
+        Raises:
+            EngineError: the provider lets us look no more, or refused the batch.
+        """
+        import openai
+
+        try:
+            found = self.client.batches.retrieve(batch.id)
+            if found.status not in OVER:
+                return False
+            self._collect(batch, found)
+        except openai.NotFoundError:
+            log.warning("batch %s is gone; what it had goes out again", batch.id)
+            self.desk.remember({"id": batch.id, "status": "gone"})
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise EngineError(
+                f"the provider does not let us look at batch {batch.id}, which goes on:"
+                f" check the key. {error}"
+            ) from error
+        except (
+            openai.APIConnectionError,
+            openai.InternalServerError,
+            openai.RateLimitError,
+        ) as error:
+            # A batch lasts hours: an outage meanwhile is no reason to give up.
+            log.warning("batch %s: no answer (%s); looking again", batch.id, error)
+            return False
+        return True
+
     def _collect(self, batch: Open, found: Batch) -> None:
         """Keep every answer; what has none stays missing for the next round."""
         log.info("batch %s is %s", batch.id, found.status)
         for file in (found.output_file_id, found.error_file_id):
             if file is not None:
                 content = self.client.files.content(file).content
-                for line in content.splitlines():
-                    if line.strip():
-                        self._take(json.loads(line))
+                for line in filter(None, map(bytes.strip, content.splitlines())):
+                    self._read(batch, line)
         # Only now: a job killed before this line collects the batch once more.
         self.desk.remember({"id": batch.id, "status": found.status})
         if found.status == "failed":
             self._explain_failure(found)
 
-    def _take(self, line: dict[str, Any]) -> None:
-        key = line["custom_id"]
+    def _read(self, batch: Open, text: bytes) -> None:
+        try:
+            line = json.loads(text)
+            key = line["custom_id"]
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning(
+                "batch %s: a line of its results cannot be read (%r): %s",
+                batch.id,
+                error,
+                text[:200],
+            )
+            return
+        self._take(key, line)
+
+    def _take(self, key: str, line: dict[str, Any]) -> None:
         response = line.get("response") or {}
         status = response.get("status_code", 0)
         if key not in self.missing:

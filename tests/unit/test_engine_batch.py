@@ -70,10 +70,10 @@ def test_batches_are_divided_by_size_too(server: BatchServer, tmp_path: Path) ->
 def test_expired_failed_and_forgotten_requests_go_out_again(
     server: BatchServer, tmp_path: Path
 ) -> None:
-    texts = ["good", "expire 1", "busy 2", "vanish 3"]
+    texts = ["good", "expire 1", "busy 2", "vanish 3", "garble 4"]
     answers = sample(server, tmp_path, requests(texts))
     assert [answer.text for answer in answers] == [f"answer to {t}" for t in texts]
-    assert sorted(server.runs.values()) == [1, 2, 2, 2]
+    assert sorted(server.runs.values()) == [1, 2, 2, 2, 2]
 
 
 def test_a_refused_request_is_an_error_and_goes_out_once(
@@ -110,6 +110,36 @@ def test_a_batch_whose_creation_was_not_noted_is_found(
     server.lose_answers = 1
     answers = sample(server, tmp_path, requests(["one", "two"]))
     assert [answer.text[-3:] for answer in answers] == ["one", "two"]
+    assert len(server.batches) == 1
+
+
+def test_an_outage_meanwhile_is_waited_for(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_batch, "RETRIES", 0)
+    server.look_faults = [500, 503, 429]
+    (answer,) = sample(server, tmp_path, requests(["one"]))
+    assert answer.text == "answer to one"
+    assert len(server.batches) == 1
+
+
+def test_a_batch_that_is_gone_goes_out_again(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    server.look_faults = [404]
+    (answer,) = sample(server, tmp_path, requests(["one"]))
+    assert answer.text == "answer to one"
+    assert len(server.batches) == 2
+
+
+def test_a_key_that_is_refused_meanwhile_stops_and_the_batch_is_found(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    server.look_faults = [401]
+    with pytest.raises(EngineError, match=r"batch_0, which goes on: check the key"):
+        sample(server, tmp_path, requests(["one"]))
+    (answer,) = sample(server, tmp_path, requests(["one"]))
+    assert answer.text == "answer to one"
     assert len(server.batches) == 1
 
 
