@@ -23,6 +23,24 @@ VARIABLE = "RETRACE_SCRATCH"
 WAIT = 3600.0
 # Room that is left to others.
 SPARE = 5e9
+CACHES = {
+    "TORCH_EXTENSIONS_DIR": "extensions",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+    "VLLM_CACHE_ROOT": "vllm",
+}
+
+
+def use(scratch: str) -> None:
+    """Stage weights on SCRATCH from here on, and keep there what engines compile.
+
+    Compilers write thousands of small files, which shared file systems are bad at. What
+    somebody set already stays.
+    """
+    os.environ.setdefault(VARIABLE, scratch)
+    ours = _ours(Path(os.path.expandvars(scratch)))
+    for variable, name in CACHES.items():
+        os.environ.setdefault(variable, str(ours / name))
 
 
 def staged(weights: str, revision: str = "") -> str:
@@ -72,7 +90,7 @@ def _copy(source: Path, scratch: Path) -> Path:
     files = sorted(path for path in source.rglob("*") if path.is_file())
     told = [[str(f.relative_to(source)), *_stamp(f)] for f in files]
     name = hashlib.sha256(repr([str(source.resolve()), told]).encode()).hexdigest()[:16]
-    ours = scratch / f"retrace-{os.getuid()}"
+    ours = _ours(scratch)
     ours.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = ours / name
     lock = Lock(ours / f"{name}.lock")
@@ -96,6 +114,10 @@ def _copy(source: Path, scratch: Path) -> Path:
         return target
     finally:
         lock.release()
+
+
+def _ours(scratch: Path) -> Path:
+    return scratch / f"retrace-{os.getuid()}"
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ except site.SiteError as error:
 if not workflow.is_main_process:
     slurm.tell_end_of_job()
 if BATCH and SITE.scratch:
-    os.environ.setdefault(staging.VARIABLE, SITE.scratch)
+    staging.use(SITE.scratch)
 
 # What every job asked for, for `retrace efficiency`.
 ASKED_FILE = Path("logs/asked.jsonl")

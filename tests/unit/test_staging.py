@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_other_weights_in_the_same_place_are_another_copy(
     second = staging.staged(str(weights))
     assert second != first
     assert (Path(second) / "model.safetensors").read_bytes() == b"trained again"
+
+
+def test_caches_of_compilers_go_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (staging.VARIABLE, *staging.CACHES):
+        monkeypatch.setenv(name, "before")
+    monkeypatch.delenv("TRITON_CACHE_DIR")
+    staging.use(str(tmp_path))
+    told = Path(os.environ["TRITON_CACHE_DIR"])
+    assert told.is_relative_to(tmp_path)
+    assert os.environ["VLLM_CACHE_ROOT"] == "before"
 
 
 def test_a_full_or_forbidden_scratch_is_no_failure(
