@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrace.curation.card import ATTESTATION
 from retrace.rows import write_lines
 from retrace.weights import MANIFEST, sha256_of
 
@@ -69,7 +70,11 @@ class Target:
 
 
 def dataset_files(
-    train: Path, rejected: Path, report: Path, card: Path
+    train: Path,
+    rejected: Path,
+    report: Path,
+    card: Path,
+    attestation: Path | None = None,
 ) -> list[Upload]:
     """The files of a training set; its card becomes the repository's README.
 
@@ -84,10 +89,12 @@ def dataset_files(
     ]
     stated = json.loads(report.read_text("utf-8"))["outputs"]
     _check(uploads, stated, report)
-    return uploads
+    return [*uploads, *_attested(uploads, attestation)]
 
 
-def model_files(directory: Path, card: Path | None = None) -> list[Upload]:
+def model_files(
+    directory: Path, card: Path | None = None, attestation: Path | None = None
+) -> list[Upload]:
     """The files of a model that its manifest names, the manifest, and a card.
 
     Raises:
@@ -106,6 +113,7 @@ def model_files(directory: Path, card: Path | None = None) -> list[Upload]:
     stated = {name: file["sha256"] for name, file in named.items()}
     _check(uploads, stated, manifest)
     uploads.append(_upload(manifest, MANIFEST))
+    uploads += _attested(uploads, attestation)
     return [*uploads, _upload(card, "README.md")] if card else uploads
 
 
@@ -118,6 +126,7 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="say what would go, and stop")
     add("--token-variable", default="HF_TOKEN", help="variable that holds the token")
     add("--endpoint", help="address of another hub")
+    add("--attestation", type=Path, help="statement of `retrace attest`, to go along")
     add(
         "--out",
         type=Path,
@@ -225,6 +234,18 @@ def _check(uploads: Sequence[Upload], stated: dict[str, str], source: Path) -> N
             f"{', '.join(wrong)}: not the file that {source.name} was written for; run"
             " the workflow again before publishing"
         )
+
+
+def _attested(uploads: Sequence[Upload], attestation: Path | None) -> list[Upload]:
+    """The statement of `retrace attest`, if it is about exactly these files."""
+    if attestation is None:
+        return []
+    subjects = json.loads(attestation.read_text("utf-8"))["subject"]
+    stated = {one["name"]: one["digest"]["sha256"] for one in subjects}
+    known = {upload.name: stated.get(upload.name, "") for upload in uploads}
+    # A card goes by another name, and is no artefact.
+    _check(uploads, {n: s for n, s in known.items() if n != "README.md"}, attestation)
+    return [_upload(attestation, ATTESTATION)]
 
 
 def _upload(path: Path, name: str) -> Upload:

@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("train", "rejected", "report", "card"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args(arguments)
-    files = (args.train, args.rejected, args.report, args.card)
+    files = (args.train, args.rejected, args.report, args.card, args.attestation)
     return publishing.run(args, "dataset", lambda: publishing.dataset_files(*files))
 
 

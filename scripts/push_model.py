@@ -14,10 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     add("--directory", type=Path, required=True, help="the student, with its manifest")
     add("--card", type=Path, help="becomes the repository's README")
     args = parser.parse_args(arguments)
-    directory, card = args.directory, args.card
-    return publishing.run(
-        args, "model", lambda: publishing.model_files(directory, card)
-    )
+    files = (args.directory, args.card, args.attestation)
+    return publishing.run(args, "model", lambda: publishing.model_files(*files))
 
 
 if __name__ == "__main__":

@@ -79,9 +79,10 @@ def _tell(line: str) -> None:
 def _refuse(found: list[Finding], args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps([{"what": f.what, "mend": f.mend} for f in found], indent=2))
-    if args.within_run and all("not up to date" in f.what for f in found):
+    stale = [finding for finding in found if finding.is_stale]
+    if args.within_run and stale:
         # A run of some targets is no fault: the next whole run records it all.
-        _tell(f"not recorded yet: {found[0].what.partition(',')[0]}")
+        _tell(f"not recorded yet: {stale[0].what.partition(',')[0]}")
         return
     _tell(f"not recorded: {len(found)} things are in the way")
     for finding in found[:SHOWN]:

@@ -13,6 +13,8 @@ from typing import Any
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
 TASKS = ("text-generation",)
+# The statement of `retrace attest`, where it is published with the files.
+ATTESTATION = "provenance.intoto.json"
 
 
 @dataclass(frozen=True)
@@ -309,6 +311,9 @@ def _provenance(report: dict[str, Any]) -> str:
         [
             "## Provenance",
             table(("file", "sha256"), outputs),
+            "`retrace lineage ROW` leads from a row to its raw problem. Where"
+            f" `{ATTESTATION}` lies beside this card, it attests these files and"
+            " all that they were made from; `retrace attest --check` compares them.",
             f"Made with {software} from:",
             table(("input", "set", "shard", "rows", "sha256"), rows),
         ]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from retrace.provenance import ledger
 from retrace.provenance.hashing import Digest
 from retrace.provenance.jobs import Job, Plan
 from retrace.provenance.records import Record
@@ -29,6 +30,8 @@ class Finding:
 
     what: str
     mend: str
+    is_stale: bool = False
+    """Whether it is work that Snakemake has still to do."""
 
     def __str__(self) -> str:
         return f"{self.what}\n    {self.mend}"
@@ -53,6 +56,7 @@ def findings(state: State) -> list[Finding]:
         *_stale(state.plan.jobs),
         *_missing(state),
         *_edited(state),
+        *_edited_records(state),
         *_models(state),
         *_strangers(state),
     ]
@@ -70,6 +74,7 @@ def _stale(jobs: Sequence[Job]) -> Iterator[Finding]:
             f"{len(stale)} jobs of {rule} are not up to date, such as the one for"
             f" {first.outputs[0]}: {why}",
             "run `snakemake` to the end, or take the change back",
+            is_stale=True,
         )
 
 
@@ -114,16 +119,37 @@ def _edited(state: State) -> Iterator[Finding]:
 
 
 def _is_from_its_job(state: State, path: str, found: Digest) -> bool:
-    if state.known.get(path) == found.md5:
+    known = state.known.get(path)
+    if known == found.md5:
         return True
     record = state.records.get(path)
     if record is None:
         return True  # told as missing
+    if known is not None and state.known.get(record.file) == record.md5:
+        return False  # other bytes, and no job has run since they were recorded
     modified = (state.root / path).stat().st_mtime
     # tar and scp keep whole seconds.
     return abs(modified - record.finished) < SAME_TIME or modified == int(
         record.finished
     )
+
+
+def _edited_records(state: State) -> Iterator[Finding]:
+    """Records that are not the recorded ones though no job has run since."""
+    for path, record in state.records.items():
+        recorded = state.known.get(record.file)
+        if recorded in (None, record.md5):
+            continue
+        kept = ledger.object_path(state.root, str(recorded))
+        # Another job would have ended at another time.
+        if (
+            kept.is_file()
+            and json.loads(kept.read_bytes())["endtime"] == record.finished
+        ):
+            yield Finding(
+                f"Snakemake's record of {path} was edited",
+                f"`retrace verify --repair {record.file}` gets it back",
+            )
 
 
 def _as_read(state: State, reader: Job, path: str) -> str | None:

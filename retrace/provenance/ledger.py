@@ -52,6 +52,8 @@ class Ledger:
     """md5 of every recorded file."""
     unlisted: list[Out] = field(default_factory=list)
     """Folders whose list of files is not at hand."""
+    absent: list[str] = field(default_factory=list)
+    """What dvc.yaml says is recorded and dvc.lock does not have."""
 
     def out_of(self, path: str) -> Out | None:
         return next(
@@ -69,9 +71,9 @@ def read(root: Path) -> Ledger:
     lock = root / LOCK
     try:
         told = yaml.load(lock.read_text("utf-8"), Loader=_loader())["stages"]
-        private = stages.private_outs(root)
+        declared = stages.declared_outs(root)
         outs = [
-            Out(out["path"], out["md5"], name, out["path"] in private)
+            Out(out["path"], out["md5"], name, not declared.get(out["path"], True))
             for name, stage in told.items()
             for out in stage.get("outs", [])
         ]
@@ -99,7 +101,8 @@ def read(root: Path) -> Ledger:
             unlisted.append(out)
         else:
             files |= {f"{out.path}/{name}": md5 for name, md5 in listed.items()}
-    return Ledger(outs, deps, files, unlisted)
+    known = {out.path for out in outs}
+    return Ledger(outs, deps, files, unlisted, [o for o in declared if o not in known])
 
 
 def listing(root: Path, md5: str) -> dict[str, str] | None:

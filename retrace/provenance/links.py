@@ -161,7 +161,7 @@ def training_row(space: Workspace, path: str, line: int, row: Json) -> Link:
     """The row as it is taught, and the filters that it passed."""
     folder = PurePosixPath(path).parent
     report = space.json(str(folder / "report.json"))
-    rewrites = _rewrites_of(space, path, row)
+    sources = _sources_of(space, path, row)
     same = identity.training_id(row) == row["id"]
     return Link(
         "training row",
@@ -178,7 +178,7 @@ def training_row(space: Workspace, path: str, line: int, row: Json) -> Link:
             *space.check_file(path),
             *space.check_code(path),
             Check("id is the hash of its text and trace", same),
-            *[c for other in rewrites for c in _read_as(space, other, path)],
+            *[c for other in sources for c in _read_as(space, other, path)],
         ],
     )
 
@@ -364,14 +364,17 @@ def _read_as(space: Workspace, path: str, by: str) -> list[Check]:
     return [Check(f"{path} as {record.rule} read it", same)]
 
 
-def _rewrites_of(space: Workspace, path: str, row: Json) -> list[str]:
-    """The file of rewrites that a training row's trace is in."""
+def _sources_of(space: Workspace, path: str, row: Json) -> list[str]:
+    """The files that a training row's text comes from: its rewrite, or its trace."""
     record = space.record(path)
     names = record.inputs if record else []
-    own = [
-        p for p in names if p.startswith("data/rewrites/") and f"/{row['set']}/" in p
-    ]
-    return [p for p in own if next(space.rows(p, row["trace_id"], "trace_id"), None)]
+    for kind in ("rewrites", "traces"):
+        prefix, key = f"data/{kind}/", row["trace_id"]
+        own = [p for p in names if p.startswith(prefix) and f"/{row['set']}/" in p]
+        found = [p for p in own if next(space.rows(p, key, "trace_id"), None)]
+        if found:
+            return found
+    return []
 
 
 def _job(space: Workspace, path: str) -> Json:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(".snakemake/metadata")
-# Snakemake divides longer file names into folders whose names begin with @.
-LONGEST = 254
 FORMAT = 6
 CODE = re.compile(r"'([\w/]+\.py) ([0-9a-f]{16})'")
 PINS = re.compile(r"'([A-Za-z0-9._-]+==[^']+)'")
@@ -38,6 +39,9 @@ class Record:
     started: float
     finished: float
     """The modification time of the output when the job was done, in seconds."""
+    file: str
+    """The record's own file."""
+    md5: str
 
 
 def read(root: Path, path: str) -> Record | None:
@@ -47,9 +51,11 @@ def read(root: Path, path: str) -> Record | None:
         RecordError: the record is damaged or of another version of Snakemake.
     """
     key = urlsafe_b64encode(path.encode()).decode()
-    parts = [key[at : at + LONGEST] for at in range(0, len(key), LONGEST)]
-    file = root / FOLDER / Path(*(f"@{part}" for part in parts[:-1]), parts[-1])
-    return _parse(path, file) if file.is_file() else None
+    # Snakemake divides longer file names into folders whose names begin with @.
+    longest = _longest_name(root / FOLDER) - 1
+    parts = [key[at : at + longest] for at in range(0, len(key), longest)]
+    file = FOLDER / Path(*(f"@{part}" for part in parts[:-1]), parts[-1])
+    return _parse(root, path, file) if (root / file).is_file() else None
 
 
 def read_all(root: Path) -> Iterator[Record]:
@@ -59,7 +65,12 @@ def read_all(root: Path) -> Iterator[Record]:
     for path, file in sorted(
         (_output(file.relative_to(folder)), file) for file in files
     ):
-        yield _parse(path, file)
+        yield _parse(root, path, file.relative_to(root))
+
+
+@cache
+def _longest_name(folder: Path) -> int:
+    return os.pathconf(folder, "PC_NAME_MAX") if folder.is_dir() else 255
 
 
 def _output(file: Path) -> str:
@@ -72,9 +83,10 @@ def _output(file: Path) -> str:
         ) from error
 
 
-def _parse(path: str, file: Path) -> Record:
+def _parse(root: Path, path: str, file: Path) -> Record:
     try:
-        told: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        content = (root / file).read_bytes()
+        told: dict[str, Any] = json.loads(content)
         version = told["record_format_version"]
         params = " ".join(told["params"])
         record = Record(
@@ -90,6 +102,8 @@ def _parse(path: str, file: Path) -> Record:
             },
             started=told["starttime"],
             finished=told["endtime"],
+            file=file.as_posix(),
+            md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(

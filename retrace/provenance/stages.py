@@ -150,15 +150,16 @@ def outs_of_stage(root: Path, name: str) -> list[str]:
     return [out_of(entry) for entry in entries]
 
 
-def private_outs(root: Path) -> set[str]:
-    """What the dvc.yaml at hand keeps from remotes."""
+def declared_outs(root: Path) -> dict[str, bool]:
+    """What the dvc.yaml at hand says is written, and whether it may go to a remote."""
     content = yaml.safe_load((root / FILE).read_text("utf-8"))
-    entries = (e for s in content["stages"].values() for e in s.get("outs", []))
-    return {
-        out_of(entry)
-        for entry in entries
-        if isinstance(entry, Mapping) and not entry[out_of(entry)].get("push", True)
-    }
+    found = {}
+    for stage in content["stages"].values():
+        for entry in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            out = out_of(entry)
+            settings = entry[out] if isinstance(entry, Mapping) else {}
+            found[out] = bool(settings.get("push", True))
+    return found
 
 
 def holds(out: str, path: str) -> bool:
@@ -259,7 +260,9 @@ def _about(plan: Plan, found: Sequence[Stage]) -> dict[str, Any]:
         _artifact(name): {"path": f"data/datasets/{name}", "type": "dataset"}
         for name in datasets
     }
-    return {"artifacts": artifacts} if artifacts else {}
+    figures = sorted(out for out in outs if out.endswith(".svg"))
+    sections = {"plots": figures, "artifacts": artifacts}
+    return {name: value for name, value in sections.items() if value}
 
 
 def _artifact(name: str) -> str:

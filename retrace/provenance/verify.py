@@ -134,6 +134,8 @@ def _recorded(
     for out in book.unlisted:
         if out.path not in absent and _wanted(out.path, only):
             yield from _whole_folder(root, out, digests)
+    for path in book.absent:
+        yield Fault(path, "dvc.lock", "stands in dvc.yaml and not in dvc.lock", AGAIN)
     yield from _code(book, digests, only)
 
 

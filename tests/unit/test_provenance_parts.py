@@ -1,0 +1,201 @@
+"""The parts of the audit that need neither Snakemake nor DVC to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retrace.provenance import gate, identity, ledger, records, settings, stages
+from retrace.provenance.hashing import Digest, digest_file, digest_files
+from retrace.provenance.jobs import Job, Plan
+from retrace.rows import Answer, Domain, Problem, content_id, shard_of
+
+
+def job(rule: str, inputs: list[str], outputs: list[str], stale: str = "") -> Job:
+    return Job(rule, {}, inputs, outputs, [], stale)
+
+
+# --- Hashes ---------------------------------------------------------------------------
+
+
+def test_both_hashes_of_a_file_longer_than_a_piece(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "file").write_bytes(content)
+    found = digest_file(tmp_path / "file")
+    md5, sha256 = hashlib.md5(content).hexdigest(), hashlib.sha256(content).hexdigest()
+    assert found == Digest(md5, sha256, len(content))
+
+
+def test_missing_files_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    assert set(digest_files(tmp_path, ["a", "b", "a/c"])) == {"a"}
+
+
+def test_a_folder_has_the_hash_that_dvc_gives_it(tmp_path: Path) -> None:
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    names = {"b.jsonl": "0" * 32, "a.jsonl": "1" * 32, "c/d.json": "2" * 32}
+    tree = Tree()
+    for name, md5 in names.items():
+        tree.add(tuple(name.split("/")), None, HashInfo("md5", md5))
+    tree.digest()
+    assert ledger.folder_hash(names) == tree.hash_info.value
+
+
+# --- Records --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["scores/a/b.json", "data/" + "long/" * 80 + "x"])
+def test_a_record_is_found_as_snakemake_files_it(tmp_path: Path, path: str) -> None:
+    from snakemake.persistence.file import FilePersistence
+
+    told = {
+        "rule": "judge_traces",
+        "input": ["a"],
+        "shellcmd": "python x.py --out b",
+        "params": ["'{}'", "['retrace/rows.py 0123456789abcdef']", "['sympy==1.0']"],
+        "input_checksums": {"a": "sha256:00"},
+        "starttime": 1.0,
+        "endtime": 2.0,
+        "record_format_version": 6,
+    }
+    folder = tmp_path / records.FOLDER
+    folder.mkdir(parents=True)
+    keeper = object.__new__(FilePersistence)
+    keeper._max_len = None
+    file = Path(keeper._record_path(str(folder), path))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(told), "utf-8")
+    found = records.read(tmp_path, path)
+    assert found is not None
+    assert (found.rule, found.checksums, found.finished) == (
+        *("judge_traces", {"a": "00"}),
+        2.0,
+    )
+    assert found.code == {"retrace/rows.py": "0123456789abcdef"}
+    assert found.software == ["sympy==1.0"]
+    assert [record.path for record in records.read_all(tmp_path)] == [path]
+    file.write_text(json.dumps(told | {"record_format_version": 7}), "utf-8")
+    with pytest.raises(records.RecordError, match="format 7, expected 6"):
+        records.read(tmp_path, path)
+
+
+# --- Stages ---------------------------------------------------------------------------
+
+LOOP = Plan(
+    {"sets": {}, "students": {}, "datasets": {}},
+    ["ask", "teach", "score"],
+    [
+        job("ask", ["data/p/0"], ["data/traces/teacher/0"]),
+        job("teach", ["data/traces/teacher/0"], ["models/student/w"]),
+        job("ask", ["data/p/0", "models/student/w"], ["data/traces/student/0"]),
+        job("score", ["data/traces/student/0"], ["scores/student"]),
+        job("score", ["data/traces/teacher/0"], ["scores/teacher"]),
+    ],
+)
+
+
+def test_a_rule_has_a_stage_for_each_time_that_the_data_come_by() -> None:
+    found = {stage.name: stage for stage in stages.stages(LOOP)}
+    assert list(found) == ["ask", "teach", "score", "ask-2", "score-2"]
+    assert found["ask"].outs == ["data/traces/teacher"]
+    assert found["ask-2"].deps == ["data/p/0", "models/student"]
+    assert found["score-2"].outs == ["scores/student"]
+
+
+def test_keys_of_the_files_that_have_them() -> None:
+    config: dict[str, Any] = {
+        "sets": {
+            "a.b": {"source": 1, "shards": 2},
+            "plain": {"source": {"kind": "files"}, "shards": 2},
+        }
+    }
+    one = [("make_problems", {"set": "a.b"}), ("make_problems", {"set": "plain"})]
+    files = {"first.yaml": {"sets": {"a.b": {"source": 1}}}}
+    # DVC divides a key at its dots, so what holds such a name is watched.
+    assert settings.watched(config, files, one) == {"first.yaml": ["sets"]}
+    files = {"x.yaml": {"sets": {"plain": {"shards": 2}}}, "y.yaml": {"recipe": "r"}}
+    assert settings.watched(config, files, one) == {"x.yaml": ["sets.plain.shards"]}
+    report = [("build_report", {})]
+    assert settings.watched(config, files, report) == {"x.yaml": [], "y.yaml": []}
+
+
+# --- The gate -------------------------------------------------------------------------
+
+
+def state(tmp_path: Path, known: str = "", finished: float | None = None) -> gate.State:
+    file = tmp_path / "scores/a.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}", "utf-8")
+    found = digest_file(file)
+    assert found is not None
+    modified = file.stat().st_mtime if finished is None else finished
+    record = records.Record(
+        *("scores/a.json", "score", [], "", {}, [], {}, 0.0, modified, "r", "0")
+    )
+    plan = Plan({}, ["score"], [job("score", [], ["scores/a.json"])])
+    return gate.State(
+        tmp_path,
+        plan,
+        [],
+        {"scores/a.json": record},
+        {"scores/a.json": found},
+        {"scores/a.json": known} if known else {},
+    )
+
+
+def test_the_gate_lets_through_what_a_job_has_just_written(tmp_path: Path) -> None:
+    assert gate.findings(state(tmp_path)) == []
+
+
+def test_the_gate_lets_through_what_was_recorded(tmp_path: Path) -> None:
+    md5 = hashlib.md5(b"{}").hexdigest()
+    assert gate.findings(state(tmp_path, md5, finished=1.0)) == []
+
+
+def test_the_gate_refuses_what_no_job_wrote(tmp_path: Path) -> None:
+    found = gate.findings(state(tmp_path, "0" * 32, finished=1.0))
+    assert "was changed after its job wrote it" in found[0].what
+    assert "retrace verify --repair scores/a.json" in found[0].mend
+
+
+# --- Ids ------------------------------------------------------------------------------
+
+
+def test_options_of_a_recorded_command() -> None:
+    command = (
+        "python scripts/x.py --problems a.jsonl --system=b.json --few-shot"
+        ' --prompt \'{"template": "--x {statement}"}\' --software p==1 q==2 2> logs/x'
+    )
+    assert identity.options(command) == {
+        "problems": ["a.jsonl"],
+        "system": ["b.json"],
+        "few-shot": [],
+        "prompt": ['{"template": "--x {statement}"}'],
+        "software": ["p==1", "q==2"],
+    }
+
+
+def test_a_problem_knows_its_content_and_its_shard() -> None:
+    made = Problem.make("a", Domain.MATH, "1 + 1?", Answer(answer="2"))
+    row = made.model_dump(mode="json")
+    assert identity.problem_id(row) == made.problem_id
+    assert identity.problem_id(row | {"statement": "1 + 2?"}) != made.problem_id
+    assert 0 <= shard_of(made.problem_id, 3) < 3
+
+
+def test_a_training_row_that_is_repeated_knows_its_content() -> None:
+    said = ["system", "user", "assistant", "trace"]
+    row = {
+        "id": content_id([*said, 2]),
+        "system": "system",
+        "conversations": [{"value": "user"}, {"value": "assistant"}],
+        "trace_id": "trace",
+    }
+    assert identity.training_id(row) == row["id"]
+    assert identity.training_id(row | {"system": "another"}) != row["id"]
