@@ -8,7 +8,11 @@ not agree on the rules that it makes stale.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Any
+
+import retrace
+from retrace.fingerprint import constant
 
 Path = tuple[str, ...]
 Config = Mapping[str, Any]
@@ -43,7 +47,8 @@ def watched(
 
 def reads(rule: str, config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
     """Places in the config that a job reads; the empty one is the whole of it."""
-    yield from RULES[rule](config, wildcards)
+    # A rule that is not known here may read anything.
+    yield from RULES.get(rule, _everything)(config, wildcards)
 
 
 def text_files(value: Any) -> Iterator[str]:
@@ -109,7 +114,7 @@ def _verdicts(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _rewrites(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
-    yield "sets", wildcards["set"], "judge"
+    yield from _verdicts(config, wildcards)
     yield "sets", wildcards["set"], "rewriter"
     name = config["sets"][wildcards["set"]]["rewriter"]
     if name:
@@ -124,10 +129,29 @@ def _dataset(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
             yield "sets", name, key
     for name in config["sets"]:
         yield "sets", name, "confidential"
+    found = config["datasets"][wildcards["dataset"]]["curation"]
+    meaning = found["decontamination"]["meaning"]
+    yield from _weights(config, meaning["weights"] if meaning else None)
     for name, student in config["students"].items():
         if student["dataset"] == wildcards["dataset"]:
             yield "students", name, "base"
             yield from _weights(config, student["base"])
+
+
+def _card(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
+    dataset = config["datasets"][wildcards["dataset"]]
+    yield "datasets", wildcards["dataset"], "mixture"
+    yield "datasets", wildcards["dataset"], "teacher"
+    for name in dataset["mixture"]:
+        yield "sets", name, "license"
+        yield "sets", name, "teacher"
+        teacher = config["sets"][name]["teacher"] or dataset["teacher"]
+        weights = config["models"][teacher]["weights"]
+        yield "models", teacher, "weights"
+        yield from _weights(config, weights, always=True)
+        if weights is None:
+            for key in ("kind", "model", "provider", "made_by"):
+                yield "models", teacher, "engine", key
 
 
 def _student(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
@@ -140,7 +164,7 @@ def _score(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
     model = wildcards["model"]
     yield ("published",)
     yield "benchmarks", wildcards["benchmark"], "sets"
-    yield "models", model, "engine"
+    yield from _engine(config, model)
     yield "models", model, "weights"
     yield from _weights(config, config["models"][model]["weights"], always=True)
     yield "models", model, "system"
@@ -166,6 +190,7 @@ RULES: dict[str, Callable[[Config, Mapping[str, str]], Iterator[Path]]] = {
     "judge_traces": _verdicts,
     "rewrite_traces": _rewrites,
     "build_dataset": _dataset,
+    "write_card": _card,
     "train_student": _student,
     "score_benchmark": _score,
     "build_report": _everything,
@@ -174,9 +199,19 @@ RULES: dict[str, Callable[[Config, Mapping[str, str]], Iterator[Path]]] = {
 
 def _asked(config: Config, model: str) -> Iterator[Path]:
     """What a model that is asked is reached by."""
-    yield "models", model, "engine"
+    yield from _engine(config, model)
     yield "models", model, "weights"
     yield from _weights(config, config["models"][model]["weights"])
+
+
+def _engine(config: Config, model: str) -> Iterator[Path]:
+    """The settings of an engine that can change an answer."""
+    settings = config["models"][model]["engine"]
+    module = f"{retrace.__name__}.engines.{settings['kind']}"
+    root = FilePath(retrace.__file__).parents[1]
+    for key in settings:
+        if key not in constant(root, module, "OPERATION"):
+            yield "models", model, "engine", key
 
 
 def _weights(config: Config, name: str | None, always: bool = False) -> Iterator[Path]:

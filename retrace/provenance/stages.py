@@ -249,17 +249,15 @@ def _command(name: str, configfiles: Sequence[str]) -> str:
 def _about(plan: Plan, found: Sequence[Stage]) -> dict[str, Any]:
     """Sections on what the artefacts are."""
     outs = {out for stage in found for out in stage.outs}
-    students = [name for name in plan.config["students"] if f"models/{name}" in outs]
-    datasets = [
-        name for name in plan.config["datasets"] if f"data/datasets/{name}" in outs
-    ]
     artifacts = {
         _artifact(name): {"path": f"models/{name}", "type": "model"}
-        for name in students
-    } | {
-        _artifact(name): {"path": f"data/datasets/{name}", "type": "dataset"}
-        for name in datasets
+        for name in plan.config["students"]
+        if f"models/{name}" in outs
     }
+    for name in plan.config["datasets"]:
+        path = f"data/datasets/{name}/train.jsonl"
+        if path in outs:
+            artifacts[_artifact(name)] = {"path": path, "type": "dataset"}
     figures = sorted(out for out in outs if out.endswith(".svg"))
     sections = {"plots": figures, "artifacts": artifacts}
     return {name: value for name, value in sections.items() if value}

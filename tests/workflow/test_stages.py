@@ -15,7 +15,7 @@ import yaml
 from auditing import Clone, recorded_clone
 from conftest import Checkout, check_out
 
-from retrace.provenance import jobs, stages
+from retrace.provenance import jobs, settings, stages
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +77,7 @@ def test_both_engines_have_the_same_graph(
     stage_edges = {(rule_of(a), rule_of(b)) for a, b in edges if b != OWN}
     assert stage_edges == rules
     told = {rule_of(name) for name in written[config].told}
+    assert told - {OWN} <= set(settings.RULES)
     assert told - {OWN} == set(names.values()) - {"all"}
 
 
