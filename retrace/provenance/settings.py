@@ -130,7 +130,7 @@ def _dataset(config: Config, wildcards: Mapping[str, str]) -> Iterator[Path]:
     for name in config["sets"]:
         yield "sets", name, "confidential"
     found = config["datasets"][wildcards["dataset"]]["curation"]
-    meaning = found["decontamination"]["meaning"]
+    meaning = found["decontamination"].get("meaning")
     yield from _weights(config, meaning["weights"] if meaning else None)
     for name, student in config["students"].items():
         if student["dataset"] == wildcards["dataset"]:
