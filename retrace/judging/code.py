@@ -15,6 +15,7 @@ from retrace.judging import base
 from retrace.judging.base import Judgement
 from retrace.judging.code_extraction import extract_program
 from retrace.judging.code_outputs import Compare, Comparison
+from retrace.judging.code_reasons import shorten
 from retrace.judging.code_runs import Result, Rules, run_tests
 from retrace.judging.code_tests import UnusableTestsError
 from retrace.rows import Problem, Reason, Tests
@@ -164,6 +165,10 @@ class Judge(base.Judge[Policy]):
             result = Result(Reason.UNPARSABLE_REFERENCE, str(error))
         except SandboxError as error:
             result = Result(Reason.JUDGE_ERROR, f"the sandbox failed: {error}")
+        except Exception as error:
+            # Of one program: the other verdicts of its shard are not lost with it.
+            detail = f"the judge failed: {type(error).__name__}: {error}"
+            result = Result(Reason.JUDGE_ERROR, shorten(detail, 300))
         by = f"weak {tests.style} tests" if result.weak else f"{tests.style} tests"
         if self._pool.report.mode is Mode.UNSANDBOXED:
             by += ", unsandboxed"

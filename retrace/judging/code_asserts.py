@@ -3,15 +3,18 @@
 A program that runs in one process with its asserts can pass them without being right:
 it can exit, patch `__eq__`, or read the expected value from its caller's frame. So an
 assert becomes a question. `assert f(2) == 4` asks for the value of `f(2)`; the 4 stays
-outside. What is not of that form, a loop or a tolerance say, is examined: the test runs
-in a jail of its own, where the program's functions are stand-ins whose calls are
-answered from another jail (see `code_examiner`).
+outside. What is not of that form is examined, because a program could replace what the
+test uses (`all`, `math.isclose`): the test runs in a jail of its own, where the
+program's functions are stand-ins whose calls are answered from another jail (see
+`code_examiner`).
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -60,6 +63,7 @@ def questions(script: str, defined: frozenset[str]) -> list[Question]:
         SyntaxError: if the script is not Python.
     """
     tree = ast.parse(script)
+    defined = _not_taken(defined, _loaded(tree))
     statements = list(_flatten(tree.body, _functions(tree)))
     found: list[Question] = []
     before: list[ast.stmt] = []
@@ -81,6 +85,19 @@ def defined_names(source: str) -> frozenset[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return frozenset()
     return frozenset(name for node in tree.body for name in _stored(node))
+
+
+_TAKEN = frozenset(dir(builtins)) | sys.stdlib_module_names
+
+
+def _not_taken(defined: frozenset[str], used: set[str]) -> frozenset[str]:
+    """The names that a test means when it uses them.
+
+    A program's own `abs` or `math` is not what a test means by it, unless the test uses
+    nothing else of the program, because that is what was asked for.
+    """
+    own = defined - _TAKEN
+    return own if used & own else defined
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:
@@ -175,7 +192,8 @@ def _ask(
         if comparison is None:
             return _examine(statement, before, defined)
         asked, relation, expected = comparison
-    if not any(isinstance(node, ast.Call) for node in ast.walk(asked)):
+    known = relation == "equal" and not isinstance(expected, bool | None)
+    if not _answered(asked, _roots(before, defined), wrapped=known):
         return _examine(statement, before, defined)
     return ValueQuestion(
         text=_source([*_needed_for(asked, before), ast.Expr(asked)]),
@@ -183,6 +201,60 @@ def _ask(
         expected=expected,
         shown=ast.unparse(asked),
     )
+
+
+_WRAPPER_NAMES = """
+dict float frozenset int iter len list next repr round set sorted str sum tuple
+"""
+_WRAPPERS = frozenset(_WRAPPER_NAMES.split())
+
+
+def _roots(before: list[ast.stmt], defined: frozenset[str]) -> set[str]:
+    """The names by which a test reaches the program: `f`, and `g` after `g = f`."""
+    roots = set(defined)
+    for statement in before:
+        stored = _stored(statement)
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        if value is not None and (_rooted(value, roots) or _answered(value, roots)):
+            roots |= stored
+        else:
+            roots -= stored
+    return roots
+
+
+def _answered(asked: ast.expr, roots: set[str], wrapped: bool = False) -> bool:
+    """Whether a value is what the program returns, or an item or attribute of it.
+
+    Args:
+        wrapped: it may be put into a list and the like first. A program could replace
+            `len`, but would have to know what stays outside.
+    """
+    if isinstance(asked, ast.Subscript | ast.Attribute):
+        return _answered(asked.value, roots, wrapped)
+    if isinstance(asked, ast.Tuple | ast.List):
+        return wrapped and all(_answered(item, roots, True) for item in asked.elts)
+    if not isinstance(asked, ast.Call):
+        return False
+    if _rooted(asked.func, roots):
+        return True
+    wrapper = isinstance(asked.func, ast.Name) and asked.func.id in _WRAPPERS
+    if not (wrapped and wrapper and asked.args):
+        return False
+    others = [*asked.args[1:], *(keyword.value for keyword in asked.keywords)]
+    plain = all(isinstance(other, ast.Constant) for other in others)
+    return plain and _answered(asked.args[0], roots, True)
+
+
+def _rooted(function: ast.expr, roots: set[str]) -> bool:
+    """Whether a function is the program's: `f`, `Solution().f`, `f(2)`."""
+    while not isinstance(function, ast.Name):
+        if isinstance(function, ast.Attribute):
+            function = function.value
+        elif isinstance(function, ast.Call):
+            function = function.func
+        else:
+            return False
+    return function.id in roots
 
 
 def _literal_side(test: ast.Compare) -> tuple[ast.expr, str, object] | None:

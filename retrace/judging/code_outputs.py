@@ -101,9 +101,9 @@ def _same_decimals(actual: str, expected: str) -> bool:
     try:
         found = [Decimal(word) for word in actual.split()]
         wanted = [Decimal(word) for word in expected.split()]
+        return found == wanted
     except InvalidOperation:
         return False
-    return found == wanted
 
 
 def _same_apps(actual: str, expected: str) -> bool:

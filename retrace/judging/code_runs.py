@@ -15,7 +15,7 @@ from retrace.judging.code_asserts import (
 from retrace.judging.code_examiner import examine
 from retrace.judging.code_outputs import Compare
 from retrace.judging.code_reasons import explain, reason_of, shorten
-from retrace.judging.code_tests import Case, UnusableTestsError, cases
+from retrace.judging.code_tests import Case, UnusableTestsError, cases, value_of
 from retrace.rows import Reason, Tests
 from retrace.sandbox import encoding
 from retrace.sandbox.model import Limits, Program
@@ -142,10 +142,10 @@ def _ask_value(
     if reason is not None:
         return Result(reason, explain(execution, rules.limits))
     try:
-        value = encoding.structure(execution.output.decode(), as_json=False)
-    except ValueError:
-        shown = shorten(repr(execution.output[:200]))
-        return Result(Reason.WRONG_ANSWER, f"the value can't be read: {shown}")
+        size = len(repr(question.expected))
+        value = value_of(execution, size, as_json=False)
+    except ValueError as error:
+        return Result(Reason.WRONG_ANSWER, str(error))
     if _holds(value, question):
         return None
     wanted = {"true": "something true", "false": "something false"}.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +17,11 @@ from retrace.sandbox import encoding
 from retrace.sandbox.model import Execution
 
 _PART = 1 << 20
+_LARGEST, _GROWTH = 1 << 20, 64  # bytes, and encoded bytes for each of JSON
 _LONG_NUMBER = 4000  # digits; Python refuses to convert 4,300 and more
+
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 class UnusableTestsError(ValueError):
@@ -96,14 +101,14 @@ def _call_case(test: TestCase, compare: Compare, wrapped: bool) -> Case:
 
     def difference(execution: Execution) -> str | None:
         try:
-            value = encoding.structure(execution.output.decode(), as_json=True)
-        except ValueError:
-            return f"the value can't be read: {shorten(repr(execution.output[:200]))}"
+            value = value_of(execution, len(test.output), as_json=True)
+        except ValueError as error:
+            return str(error)
         if compare.values(value, wanted):
             return None
         if wrapped and compare.values([value], wanted):
             return None
-        return f"expected {shorten(test.output)}, got {shorten(json.dumps(value))}"
+        return f"expected {shorten(test.output)}, got {shorten(_shown(value))}"
 
     return Case(
         inputs=tuple(map(encoding.encode, _forms(arguments))),
@@ -111,6 +116,30 @@ def _call_case(test: TestCase, compare: Compare, wrapped: bool) -> Case:
         expected_bytes=len(test.output),
         difference=difference,
     )
+
+
+def value_of(execution: Execution, expected_size: int, as_json: bool) -> Any:
+    """The value that a call returned, for comparison with one of a known size.
+
+    Raises:
+        ValueError: it is far too large to be equal, or no encoded value at all; reading
+            it would cost this process many times its size.
+    """
+    output = execution.output
+    if len(output) > _LARGEST + _GROWTH * expected_size:
+        raise ValueError(f"the value is far too large: {len(output)} bytes")
+    try:
+        return encoding.structure(output.decode(), as_json)
+    except ValueError as error:
+        shown = shorten(repr(output[:200]))
+        raise ValueError(f"the value can't be read: {shown}") from error
+
+
+def _shown(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except ValueError:
+        return "a value with a very long integer"
 
 
 def _all_wrapped(tests: Tests) -> bool:
@@ -132,7 +161,7 @@ def _integer_keys(value: Any) -> Any:
         return [_integer_keys(item) for item in value]
     if not isinstance(value, dict):
         return value
-    integers = all(key.lstrip("-").isdecimal() for key in value)
+    integers = all(_INTEGER.fullmatch(key) for key in value)
     return {
         int(key) if integers else key: _integer_keys(item)
         for key, item in value.items()

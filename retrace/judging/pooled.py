@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from retrace.judging import base
 from retrace.judging.base import Judgement, P
 from retrace.judging.pool import Outcome, Pool
-from retrace.rows import Problem
+from retrace.rows import Problem, Reason
 
 Asked = tuple[str, list[Any]]
 """An answer, and the arguments of the call that is to judge it in a worker."""
@@ -30,13 +30,21 @@ class PooledJudge(base.Judge[P]):
         self._pool.__exit__(*error)
 
     def judge(self, items: Iterable[tuple[Problem, str]]) -> Iterator[Judgement]:
-        prepared = (self.prepare(problem, response) for problem, response in items)
+        prepared = (self._guarded(problem, response) for problem, response in items)
         entries = ((p, None if isinstance(p, Judgement) else p[1]) for p in prepared)
         for found, outcome in self._pool.run(entries):
             if isinstance(found, Judgement):
                 yield found
             else:
                 yield self.settle(found[0], outcome)
+
+    def _guarded(self, problem: Problem, response: str) -> Judgement | Asked:
+        """What a response does to this process is no reason to lose the others."""
+        try:
+            return self.prepare(problem, response)
+        except Exception as error:
+            detail = f"the judge failed: {type(error).__name__}: {error}"
+            return Judgement(Reason.JUDGE_ERROR, detail=detail[:300])
 
     def contract(self) -> dict[str, Any]:
         libraries = {name: version(name) for name in self.software}

@@ -52,7 +52,13 @@ def structure(text: str, as_json: bool) -> Any:
     """
     try:
         return _structure(json.loads(text), as_json)
-    except (RecursionError, TypeError, KeyError, AttributeError) as error:
+    except (
+        RecursionError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         raise ValueError(f"not an encoded value: {error}") from error
 
 

@@ -219,6 +219,33 @@ def test_values_keep_their_meaning(judge: Judge, name: str) -> None:
     assert reason(judge, given, source) is Reason.CORRECT
 
 
+LARGE = {
+    "a long integer": "def f(x): return 10 ** 5000",
+    "many lists": "import os\ndef f(x): os.write(3, b'[' + b'[],' * 3000000 + b'[]]')",
+    "a long forged integer": "import os\ndef f(x): os.write(3, b'9' * 5000)",
+    "a forged float": 'import os\ndef f(x): os.write(3, b\'{"float":"0x1p99999"}\')',
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_or_forged_value_is_wrong_and_the_batch_goes_on(
+    judge: Judge, name: str
+) -> None:
+    given = problem("call", [("[1]", "7")], "f")
+    ending = "" if "10 **" in LARGE[name] else "; os._exit(0)"
+    source = LARGE[name] + ending
+    assert reason(judge, given, source) is Reason.WRONG_ANSWER
+
+
+def test_what_breaks_the_judge_costs_one_verdict(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrace.judging.code.run_tests", lambda *_: 1 / 0)
+    found = judgement(judge, problem("stdin", DOUBLE), "print(1)")
+    assert found.reason is Reason.JUDGE_ERROR
+    assert "ZeroDivisionError" in found.detail
+
+
 def test_integer_keys_come_back_as_integers_or_as_text(judge: Judge) -> None:
     given = problem("call", [('[{"1": 2, "3": 4}]', "4")], "f")
     assert reason(judge, given, "def f(d): return d[1] + 2") is Reason.CORRECT

@@ -113,6 +113,63 @@ def test_a_cheat_never_passes(judge: Judge, script: str, name: str) -> None:
     assert verdict(judge, script, CHEATS[name])[0] is not Reason.CORRECT
 
 
+# A test, a program that bends what the test uses, and one that is right.
+BENT = {
+    "import math\nassert math.isclose(f(3), 9.0)": (
+        "import math\nmath.isclose = lambda *a, **k: True\ndef f(n): return 0",
+        "def f(n): return n * n",
+    ),
+    "assert abs(f(3) - 9) < 1e-6": (
+        "def abs(x): return 0\ndef f(n): return 0",
+        "def f(n): return n * n + 1e-9",
+    ),
+    "assert math.isclose(f(3), 9.0)": (
+        "class math:\n    isclose = lambda *a: True\ndef f(n): return 0",
+        "def f(n): return n * n",
+    ),
+    "pairs = [(3, 9), (4, 16)]\nassert all(f(a) == b for a, b in pairs)": (
+        "import builtins\nbuiltins.all = lambda _: True\ndef f(n): return 0",
+        "def f(n): return n * n",
+    ),
+    "assert all(map(f, [3, 4]))": (
+        "def f(n): raise StopIteration",
+        "def f(n): return n * n",
+    ),
+    "assert f(3) - 9 == 0": (
+        "class Zero(int):\n    __sub__ = lambda a, b: 0\ndef f(n): return Zero()",
+        "def f(n): return n * n",
+    ),
+    "assert f(3) == 9 and f(4) == 16": (
+        "class Any(int):\n    __eq__ = lambda a, b: True\ndef f(n): return Any()",
+        "def f(n): return n * n",
+    ),
+    "assert sum(f(a) != b for a, b in [(3, 9), (4, 16)]) == 0": (
+        "import builtins\nbuiltins.sum = lambda _: 0\ndef f(n): return 0",
+        "def f(n): return n * n",
+    ),
+    "assert isinstance(f(3), int)": (
+        "import builtins\nbuiltins.isinstance = lambda *a: True\ndef f(n): return ''",
+        "def f(n): return n * n",
+    ),
+}
+
+
+@pytest.mark.parametrize("script", BENT)
+def test_what_a_test_uses_is_out_of_the_programs_reach(
+    judge: Judge, script: str
+) -> None:
+    bent, right = BENT[script]
+    assert verdict(judge, script, bent)[0] is Reason.WRONG_ANSWER
+    assert verdict(judge, script, right)[0] is Reason.CORRECT
+
+
+def test_a_function_may_have_a_builtins_name_if_it_is_what_was_asked_for(
+    judge: Judge,
+) -> None:
+    script = "assert sum(3, 4) == 7"
+    assert verdict(judge, script, "def sum(a, b): return a + b")[0] is Reason.CORRECT
+
+
 FORMS = {
     "assert f(1) is True": ("def f(n): return n == 1", "def f(n): return n"),
     "assert not f(1)": ("def f(n): return []", "def f(n): return [0]"),

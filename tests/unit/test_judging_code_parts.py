@@ -72,6 +72,9 @@ OUTPUTS = {
     ("1e3", "1000.0"): (True, True, True),
     ("nan", "1"): (False, False, False),
     ("-0", "0"): (True, True, True),
+    ("sNaN", "1"): (False, False, False),
+    ("1e999999999999999999999", "1"): (False, False, False),
+    ("a", "a-"): (False, False, False),
 }
 
 

@@ -350,7 +350,10 @@ def test_what_is_not_built_in_is_refused() -> None:
             encoding.encode([value])
 
 
-@pytest.mark.parametrize("text", ["[", "{}", '{"set": 1}', '{"no": 1}', '{"int": 5}'])
+FORGED = ["[", "{}", '{"set": 1}', '{"no": 1}', '{"int": 5}', '{"float": "0x1p9999"}']
+
+
+@pytest.mark.parametrize("text", FORGED)
 def test_forged_values_are_value_errors(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         encoding.structure(text, as_json=True)
