@@ -14,7 +14,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -185,7 +184,8 @@ class Pool:
             "PYTHONHASHSEED": "0",  # sympy's order of terms depends on it
             "OMP_NUM_THREADS": "1",
         }
-        errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
+        # In memory, so that a full /tmp changes nothing; closed with the worker.
+        errors = os.fdopen(os.memfd_create("errors", os.MFD_CLOEXEC), "w+b")
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "retrace.judging.worker"],
             stdin=subprocess.PIPE,

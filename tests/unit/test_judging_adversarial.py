@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import resource
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import retrace
 from retrace.judging import open_judge
 from retrace.judging.base import Judgement
 from retrace.judging.equality import quick, structural
@@ -316,6 +323,66 @@ def test_it_works_from_a_thread_and_from_a_process() -> None:
 
 
 # --- Whatever text there is -----------------------------------------------------------
+
+JUDGES = """
+import sys
+from retrace.judging import open_judge
+from retrace.rows import Answer, Domain, Problem, TestCase, Tests
+doubled = Tests(style="stdin", tests=[TestCase(input="2\\n", output="4\\n")])
+program = Problem.make("set", Domain.CODE, "?", doubled)
+formula = Problem.make("set", Domain.MATH, "?", Answer(answer="x + 1"))
+with open_judge({"kind": "code", "modules": []}) as judge:
+    for source in ("print(int(input()) * 2)", "print(5)"):
+        print(*(v.reason for v in judge.judge([(program, f"```\\n{source}\\n```")])))
+with open_judge({"kind": "math"}) as judge:
+    for answer in ("1 + x", "x"):
+        print(*(v.reason for v in judge.judge([(formula, f"\\\\boxed{{{answer}}}")])))
+    print([w.process.pid for w in judge._pool._workers], flush=True)
+    sys.stdin.read()
+"""
+FULL = "mount -t tmpfs -o size=4k,nr_inodes=1 none {0}"
+APART = ["unshare", "--map-root-user", "--mount"]
+PLACES = ("/tmp", "/var/tmp", "/usr/tmp")
+
+
+def separately(full: bool) -> subprocess.Popen[str]:
+    """Both judges in a process of their own, with its own mounts, from /proc."""
+    places = [FULL.format(place) for place in PLACES if os.path.isdir(place)]
+    shell = " && ".join([*places, "cd /proc", 'exec "$0" -c "$1"'])
+    command = ["sh", "-c", shell if full else 'exec "$0" -c "$1"']
+    return subprocess.Popen(
+        [*(APART if full else []), *command, sys.executable, JUDGES],
+        env={"PYTHONPATH": str(Path(retrace.__file__).parents[1]), "PATH": "/usr/bin"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_with_every_temporary_folder_full_verdicts_are_the_same() -> None:
+    if subprocess.run([*APART, "true"], check=False).returncode:
+        pytest.skip("no mounts of one's own here")
+    output, _ = separately(full=True).communicate("", timeout=120)
+    lines = output.splitlines()
+    assert lines[:-1] == ["correct", "wrong_answer"] * 2
+
+
+@pytest.mark.slow
+def test_workers_leave_when_their_judge_is_killed() -> None:
+    process = separately(full=False)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(5)]
+    (worker,) = json.loads(lines[-1])
+    process.kill()
+    process.communicate()
+    state = Path(f"/proc/{worker}/stat")
+    for _ in range(100):
+        if not state.exists() or ") Z " in state.read_text():
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker is still there after ten seconds")
+
 
 _PIECES = r"""
 \frac { } ( ) [ ] \sqrt ^ _ 1 2.5 x , \pm \cup \infty < = \in | \{ \} ! : - \text{cm} \%
