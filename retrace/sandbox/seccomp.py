@@ -37,6 +37,10 @@ _AF_UNIX = 1
 # ask of a file. TIOCSTI and the rest are refused.
 _IOCTLS = (0x5401, 0x5421, 0x541B, 0x5413, 0x5451, 0x5450)
 
+# F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY: the kernel would send a signal
+# of the program's choice to a process of its choice.
+_SIGNALLING_FCNTLS = (8, 10, 15, 1024, 1026)
+
 Instruction = tuple[int, int, int, int]
 
 
@@ -86,6 +90,7 @@ class Filter:
         part += self._when("socketpair", _argument_in(0, (_AF_UNIX,)))
         part += self._when("ioctl", _argument_in(1, _IOCTLS))
         part += self._when("prctl", _argument_in(0, names))
+        part += self._when("fcntl", _argument_not_in(1, _SIGNALLING_FCNTLS))
         return [*part, (_RETURN, 0, 0, _ALLOW)]
 
     def _numbers(self, names: Iterable[str]) -> list[int]:

@@ -27,7 +27,7 @@ def _table(text: str) -> dict[str, int]:
 # time, event loops over its own pipes, and reading files (confined elsewhere).
 ALLOWED = _names("""
     read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek
-    close close_range dup dup2 dup3 fcntl flock fsync fdatasync pipe pipe2 poll
+    close close_range dup dup2 dup3 flock fsync fdatasync pipe pipe2 poll
     ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait
     epoll_pwait epoll_pwait2 eventfd eventfd2 open openat openat2 stat lstat fstat
     newfstatat statx access faccessat faccessat2 readlink readlinkat getcwd chdir
@@ -48,7 +48,7 @@ ALLOWED = _names("""
 """)
 
 # Allowed with certain arguments only: see `seccomp`.
-CONDITIONAL = _names("clone kill tgkill prlimit64 socketpair ioctl prctl")
+CONDITIONAL = _names("clone kill tgkill prlimit64 socketpair ioctl prctl fcntl")
 
 # Refused with EPERM, so that a program sees a clear PermissionError. Whatever is in
 # no list, calls of future kernels included, gets ENOSYS.

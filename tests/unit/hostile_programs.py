@@ -81,6 +81,15 @@ SIGNALS = {
     "tkill": _SYSCALL + "escaped_if(call('tkill', os.getppid() or 1, 9))",
     "queue a signal": _SYSCALL
     + "escaped_if(call('rt_sigqueueinfo', os.getppid() or 1, 10, bytes(128)))",
+    "a signal by way of a socket": """
+import fcntl, os, socket
+a, b = socket.socketpair()
+fcntl.fcntl(a, fcntl.F_SETOWN, os.getppid() or 1)
+fcntl.fcntl(a, 10, 9)  # F_SETSIG, SIGKILL
+fcntl.fcntl(a, fcntl.F_SETFL, fcntl.fcntl(a, fcntl.F_GETFL) | 0o20000)
+b.send(b"x")
+print("ESCAPED")
+""",
     "stop oneself": """
 import os, signal
 os.kill(os.getpid(), signal.SIGSTOP)
