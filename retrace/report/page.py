@@ -286,9 +286,11 @@ def _kept_how(inputs: Inputs) -> str:
         (dataset.get("curation") or {}).get("verify", True)
         for dataset in inputs.section("datasets").values()
     }
-    if verified == {False}:
-        return "kept, not verified"
-    return "verified and kept" if verified <= {True} else "kept, some not verified"
+    how = "verified and kept"
+    if False in verified:
+        how = "kept, some not verified" if True in verified else "kept, not verified"
+    several = len(inputs.section("datasets")) > 1
+    return f"distinct ones of all datasets; {how}" if several else how
 
 
 def reason_rows(inputs: Inputs, counted: summary.Summary) -> list[Json]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -265,6 +266,28 @@ def test_the_numbers_of_the_card_are_those_of_the_files(tmp_path: Path) -> None:
     inputs = found["input", "set"]
     counted = sum(int(line["rows"]) for line in inputs if line["input"] == "traces")
     assert counted == len(rows.traces)
+
+
+def test_the_card_tells_llama_factory_how_to_read_the_rows() -> None:
+    rows = Rows().add(problem(1), True).add(problem(2), True)
+    dataset = rows.build({"stock": 2})
+    report = {
+        **dataset.report, "tokenizer": False, "software": [], "inputs": [],
+        "outputs": {}, "settings": {"verify": True, "unchecked": []},
+    }  # fmt: skip
+    text = write_card.card("small", report)
+    block = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    info = json.loads(block[1])["small"]
+    columns, tags = info["columns"], info["tags"]
+    assert info["formatting"] == "sharegpt"
+    for row in dataset.train:
+        line = json.loads(row.model_dump_json())
+        assert line[columns["system"]] == "S"
+        turns = line[columns["messages"]]
+        roles = [turn[tags["role_tag"]] for turn in turns]
+        assert roles == [tags["user_tag"], tags["assistant_tag"]]
+        assert all(turn[tags["content_tag"]] for turn in turns)
 
 
 def tables(text: str) -> dict[tuple[str, str], list[dict[str, str]]]:
