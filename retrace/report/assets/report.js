@@ -87,6 +87,16 @@
     return node;
   }
 
+  // A formula that is wider than its text scrolls by itself, also by keyboard.
+  function fit(part) {
+    for (const node of part.querySelectorAll(".prose > span")) {
+      if (node.getBoundingClientRect().right > node.parentElement.getBoundingClientRect().right + 1) {
+        node.className = "display";
+        node.tabIndex = 0;
+      }
+    }
+  }
+
   const number = (value) => value.toLocaleString("en");
   const words = (text) => text.replaceAll("_", " ");
   const verdictOf = (row) =>
@@ -226,6 +236,7 @@
       ...rewrite(row),
       lineage(row, problem),
     );
+    fit(pane);
   }
 
   const heading = (text) => element("h4", "", text);
@@ -268,7 +279,10 @@
     const node = element("details", "", element("summary", "", title));
     let built = false;
     const build = () => {
-      if (node.open && !built) node.append(content());
+      if (node.open && !built) {
+        node.append(content());
+        fit(node);
+      }
       built = built || node.open;
     };
     node.addEventListener("toggle", build);
@@ -328,6 +342,7 @@
     if (target && target.tagName === "DETAILS") target.open = true;
   };
   addEventListener("hashchange", open);
+  addEventListener("resize", () => fit(byId("row")));
   open();
   apply();
 })();
