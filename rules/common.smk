@@ -259,6 +259,7 @@ def gpus(model):
     return engine.get("tensor_parallel", 0) * engine.get("data_parallel", 0)
 
 
+@cache
 def operation(model):
     """The settings of a model's engine that change no answer."""
     return fingerprint.constant(ROOT, engine_module(model), "OPERATION")
