@@ -26,7 +26,7 @@ from retrace.rewriting import Prompt as RewritingPrompt
 from retrace.sampling import Sampling
 from retrace.terms import Terms
 from retrace.texts import PublishedText
-from retrace.training import Settings as TrainingSettings
+from retrace.training.settings import Settings as TrainingSettings
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -187,11 +187,22 @@ class Dataset(Section):
     curation: CurationSettings = Field(default_factory=CurationSettings)
 
 
+class NodeMemory(Section):
+    """What a node offers to a training, as its tools show it."""
+
+    gpu_gib: float | None = Field(default=None, gt=0, description="of each GPU")
+    host_gib: float | None = Field(default=None, gt=0, description="of the node")
+
+
 class Student(Section):
     base: Name = Field(description="name in `weights` that training starts from")
     dataset: Name = Field(description="name in `datasets`")
     ranks: int = Field(default=1, ge=1, description="processes of a node, one a GPU")
+    nodes: int = Field(default=1, ge=1, description="nodes of such processes")
     training: TrainingSettings
+    memory: NodeMemory | None = Field(
+        default=None, description="of its nodes; a plan refuses what cannot fit there"
+    )
 
 
 class Benchmark(Section):

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrace import environment, hub, slurm
+import psutil
+
+from retrace import environment, fitting, hub, slurm
 from retrace.config import HubWeights, Recipe
 from retrace.engines import openai, openai_batch, vllm
 from retrace.judging import code
@@ -24,6 +26,7 @@ from retrace.problems.hub import Source as HubSource
 from retrace.problems.table import Labels
 from retrace.site import Site, unanswered
 from retrace.texts import PublishedText
+from retrace.training.memory import Node
 
 GB = 1e9
 TIMEOUT = 5.0
@@ -79,6 +82,7 @@ def check(recipe: Recipe, work: Work, root: Path) -> list[Finding]:
         revisions,
         hub_reachable,
         disk,
+        trainings,
         cluster,
     ]
     if not work.elsewhere:
@@ -193,6 +197,17 @@ def gpus(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
         yield from _enough(f"model {name}", count, share, memory)
     for name in sorted(work.students):
         yield from _enough(f"student {name}", recipe.students[name].ranks, 0.0, memory)
+
+
+def trainings(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
+    """Memory that trainings need against what their nodes, or this machine, have."""
+    for name in sorted(work.students):
+        node = fitting.node_of(recipe, name)
+        if not work.elsewhere:
+            node = Node(min(gpu_memory(), default=None), psutil.virtual_memory().total)
+        told = fitting.fit(recipe, name, node)
+        if told and told["refused"]:
+            yield Finding(f"student {name}: {told['refused']}")
 
 
 def _enough(

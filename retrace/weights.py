@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 INDEX = "model.safetensors.index.json"
 CHUNK = 1 << 20
+READERS = 8
 
 
 class WeightsError(ValueError):
@@ -123,6 +125,15 @@ def save(
     write_manifest(directory, shards, about)
 
 
+def stop_at(model: PreTrainedModel, token: int) -> None:
+    """Let generation stop at a token as well, where it did not yet."""
+    settings: Any = model.generation_config
+    known = settings.eos_token_id
+    ends = [known] if isinstance(known, int) else list(known or [])
+    if token not in ends:
+        settings.eos_token_id = [token, *ends] if ends else token
+
+
 def write_manifest(directory: Path, shards: int, about: Mapping[str, Any]) -> None:
     """Hash every file of a model directory into its manifest."""
     files = {}
@@ -142,11 +153,15 @@ def verify(directory: Path) -> dict[str, Any]:
         WeightsError: naming the first file that is missing or differs.
     """
     manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text("utf-8"))
-    for name, recorded in manifest["files"].items():
-        path = directory / name
+    paths = {name: directory / name for name in manifest["files"]}
+    for path in paths.values():
         if not path.is_file():
             raise WeightsError(f"{path} is named in the manifest and missing")
-        found = sha256_of(path)
+    # Hashing leaves Python's lock, so threads do read several shards at once.
+    with ThreadPoolExecutor(READERS) as pool:
+        hashes = dict(zip(paths, pool.map(sha256_of, paths.values()), strict=True))
+    for name, recorded in manifest["files"].items():
+        path, found = paths[name], hashes[name]
         if found != recorded["sha256"]:
             raise WeightsError(
                 f"{path} has sha256 {found}, its manifest says {recorded['sha256']}:"

@@ -23,15 +23,19 @@ rule train_student:
     params:
         base=lambda wildcards: base_of(wildcards)[1],
         ranks=lookup("students/{student}/ranks", within=config),
+        nodes=lookup("students/{student}/nodes", within=config),
         training=setting("students/{student}/training"),
         shards=config["weight_shards"],
         code=code("train_student"),
-        software=software("torch", "transformers", "trl", "deepspeed", "accelerate"),
+        software=software(
+            "torch", "transformers", "trl", "deepspeed", "accelerate", "peft"
+        ),
     shell:
-        "torchrun --standalone --nproc-per-node={params.ranks}"
+        "python -m retrace.training.launch"
+        " --ranks {params.ranks} --nodes {params.nodes}"
         " scripts/train_student.py --student {wildcards.student}"
         " --dataset {input.dataset} {params.base:q}"
         " --training {params.training:q} --threads {threads}"
         " --checkpoints checkpoints/{wildcards.student} --shards {params.shards}"
-        " --software {params.software}"
+        " --software {params.software} --code {params.code}"
         " --out models/{wildcards.student} --metrics {output.metrics} > {log} 2>&1"

@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from retrace import forecast, preflight
+    from retrace import fitting, forecast, preflight
     from retrace.config import ConfigError, merged, read_recipe
     from retrace.journal import JournalError
     from retrace.planning import pairs_of
@@ -66,15 +66,41 @@ def run(args: argparse.Namespace) -> int:
             *forecast.rewriting(recipe, rows, _answers),
             *forecast.training(recipe),
         ]
+        fits = {
+            name: fitting.fit(recipe, name, fitting.node_of(recipe, name))
+            for name in recipe.students
+        }
     except (ConfigError, JournalError, OSError) as error:
         print(f"retrace plan: {error}", file=sys.stderr)
         return 1
     rows.append(_sum(rows))
     if args.json:
+        for row in rows:
+            if row["stage"] == "train":
+                row["memory"] = fits[row["model"]]
         print(json.dumps(rows, indent=2))
     else:
         _print(rows)
-    return 0
+    return _tell_memory(fits, args.json)
+
+
+def _tell_memory(fits: dict[str, dict[str, Any] | None], quiet: bool) -> int:
+    """A line for each training; what cannot fit makes the plan fail."""
+    for name, told in fits.items():
+        if told is None:
+            continue
+        where = [("a node", told["node_gib"], told["node_has_gib"])]
+        if told["gpu_gib"]:
+            where.insert(0, ("a GPU", told["gpu_gib"], told["gpu_has_gib"]))
+        needs = ", ".join(
+            f"{what} {wanted:,.1f} GiB" + (f" of {has:,.1f}" if has else "")
+            for what, wanted, has in where
+        )
+        if not quiet:
+            print(f"memory for {name}: {needs}")
+        if told["refused"]:
+            print(f"retrace plan: {name}: {told['refused']}", file=sys.stderr)
+    return 1 if any(told and told["refused"] for told in fits.values()) else 0
 
 
 def _row(

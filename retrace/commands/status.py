@@ -1,6 +1,7 @@
-"""`retrace status`: what every sampling job is doing, and what waits in a queue.
+"""`retrace status`: what jobs that sample and train are doing, and what is queued.
 
-Progress is read from the journals, the queue from SLURM, where there is one.
+Progress is read from journals and beside checkpoints, the queue from SLURM, where there
+is one.
 """
 
 from __future__ import annotations
@@ -18,24 +19,27 @@ from retrace import slurm_queue
 from retrace.journal import JournalError, journals_under, lock_path
 from retrace.locking import is_held
 from retrace.progress import Progress
+from retrace.training import follow
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 TOTAL = "all"
+JOURNALS = Path("journals")
+CHECKPOINTS = Path("checkpoints")
 # As in profiles/slurm/config.yaml.
 SLURM_LOGS = Path("logs/slurm")
 CURRENT = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("status", help="show running sampling jobs")
+    parser = subparsers.add_parser("status", help="show running jobs")
     parser.add_argument(
         "folder",
         type=Path,
         nargs="?",
-        default=Path("journals"),
-        help="journals, or those of one model (default: journals)",
+        default=JOURNALS,
+        help="journals, or those of one model (default: journals, and trainings)",
     )
     parser.add_argument("--all", action="store_true", help="finished shards too")
     parser.add_argument("--once", action="store_true", help="print once and end")
@@ -57,11 +61,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"retrace status: {error}", file=sys.stderr)
         return 1
     if args.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows + trainings(args), indent=2))
     else:
         from rich.console import Console
 
-        Console().print(table(rows), *queue())
+        Console().print(table(rows), *training_tables(args), *queue())
     return 0
 
 
@@ -114,6 +118,41 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
     return shown
 
 
+def trainings(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Trainings, unless the journals of something else are asked for."""
+    if args.folder != JOURNALS:
+        return []
+    told = follow.look(CHECKPOINTS)
+    return [one for one in told if args.all or one["state"] != "done"]
+
+
+def training_tables(args: argparse.Namespace) -> list[Table]:
+    from rich import box
+    from rich.table import Table
+
+    rows = trainings(args)
+    if not rows:
+        return []
+    shown = Table(
+        title="Training", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    shown.add_column("student / run", min_width=30, overflow="fold")
+    shown.add_column("state")
+    for name in ("step", "loss", "tokens/s", "left"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        running = row["state"] == "running"
+        shown.add_row(
+            f"{row['student']} / {row['run'][:8]}",
+            row["state"],
+            f"{row['step']}/{row['steps']}",
+            f"{row['loss']:.4f}",
+            f"{row['tokens_per_second']:,.0f}" if running else "",
+            _duration(row["seconds_left"]) if running else "",
+        )
+    return [shown]
+
+
 def queue() -> list[Table | str]:
     """The SLURM jobs of this directory by what they are, and why some have failed."""
     seen = slurm_queue.look(Path())
@@ -156,7 +195,8 @@ def _live(args: argparse.Namespace, watched: dict[Path, Progress]) -> int:
         try:
             while True:
                 rows = look(args.folder, watched, time.time(), args.all)
-                live.update(Group(table(rows), *queue()), refresh=True)
+                shown = Group(table(rows), *training_tables(args), *queue())
+                live.update(shown, refresh=True)
                 time.sleep(args.every)
         except KeyboardInterrupt:
             return 0

@@ -27,6 +27,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from retrace import staging
+from retrace import weights as weight_files
 from retrace.engines import guard, lending
 from retrace.engines.base import Endpoint, Engine, EngineError, log_tail, revision_of
 
@@ -236,6 +237,7 @@ class VLLM(Engine):
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
     def _start(self) -> Endpoint:
+        _check(Path(self._weights))
         for attempt in range(1, PORT_TRIES + 1):
             port = _free_port()
             key = secrets.token_urlsafe(24)
@@ -351,6 +353,15 @@ class VLLM(Engine):
 
 def make(settings: Settings, weights: str, revision: str, log: Path) -> VLLM:
     return VLLM(settings, weights, revision, log)
+
+
+def _check(directory: Path) -> None:
+    """Rehash weights that have a manifest, before anything is asked of them."""
+    if (directory / weight_files.MANIFEST).is_file():
+        try:
+            weight_files.verify(directory)
+        except weight_files.WeightsError as error:
+            raise EngineError(str(error)) from error
 
 
 def _version() -> str:

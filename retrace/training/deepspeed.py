@@ -1,0 +1,74 @@
+"""DeepSpeed ZeRO-3: its configuration, and how ranks find one another."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from retrace.training.settings import Settings
+
+# In elements. The defaults take gigabytes; buckets in proportion to a small model are
+# so many that a step on a CPU takes half as long again.
+BUCKET = 50_000_000
+PREFETCH = 50_000_000
+PERSISTENT = 100_000
+
+
+def zero3(settings: Settings, universal: bool = False) -> dict[str, Any]:
+    """DeepSpeed's ZeRO-3 configuration.
+
+    There is no `optimizer` section: PyTorch's AdamW gives the same losses and needs no
+    kernel compiled on the machine.
+
+    Args:
+        universal: the checkpoint to go on from fits any number of ranks.
+    """
+    zero: dict[str, Any] = {
+        "stage": 3,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "reduce_bucket_size": BUCKET,
+        "stage3_prefetch_bucket_size": PREFETCH,
+        "stage3_param_persistence_threshold": PERSISTENT,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    }
+    if "optimizer" in settings.offload:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    if "params" in settings.offload:
+        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
+    return {
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": "auto"},
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        **({"checkpoint": {"load_universal": True}} if universal else {}),
+    }
+
+
+def start_ranks(threads: int) -> int:
+    """Start torch.distributed through DeepSpeed, before anything else can.
+
+    If accelerate starts it first, DeepSpeed does not know the number of ranks when it
+    partitions the model, and refuses the batch size. Returns the number of ranks.
+    """
+    import deepspeed
+    import torch
+
+    alone = {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29500",
+    }
+    for name, value in alone.items():
+        os.environ.setdefault(name, value)
+    ranks = int(os.environ["WORLD_SIZE"])
+    torch.set_num_threads(max(1, threads // ranks))
+    backend = None if torch.cuda.is_available() else "gloo"
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
+    return ranks

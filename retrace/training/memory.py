@@ -1,0 +1,194 @@
+"""How much memory a training needs on each rank, before it starts.
+
+The sizes of what ZeRO-3 keeps follow from the number of parameters; those of a step
+follow from the model's shape and the longest sequence, as autograd keeps them.
+docs/training.md has the derivation and compares predictions with measured peaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from retrace.training.deepspeed import BUCKET, PREFETCH
+from retrace.training.settings import Lora, Settings
+from retrace.training.shapes import Shape
+
+GIB = 2**30
+
+# Bytes of a parameter: bfloat16; float32 master copy and Adam's two moments; float32.
+HALF, STATES, FULL = 2, 12, 4
+# DeepSpeed's defaults: elements that are updated at once, that stay gathered at most.
+SUB_GROUP = 1_000_000_000
+LIVE = 1_000_000_000
+# TRL's output head works on tiles of tokens and words.
+TILE_TOKENS, TILE_WORDS = 4096, 32768
+# What a GPU holds beside tensors: CUDA's context, NCCL's buffers.
+CONTEXT = 2.0 * GIB
+# A process before it has a model: PyTorch, transformers, DeepSpeed; and with CUDA.
+PROCESS, CUDA_PROCESS = 0.62 * GIB, 4.0 * GIB
+# What DeepSpeed's own estimate (estimate_zero3_model_states_mem_needs) adds for pinned
+# buffers, which are rounded up.
+PINNED = 1.5
+OFFLOADS = ("none", "optimizer", "optimizer+params")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Ranks of the whole training and of one node."""
+
+    ranks: int
+    per_node: int
+    on_gpu: bool = True
+
+
+@dataclass(frozen=True)
+class Node:
+    """Bytes that a node offers, of each GPU and of its host; None if not known."""
+
+    gpu: float | None
+    host: float | None
+
+
+@dataclass(frozen=True)
+class Need:
+    """Peak bytes: of a rank's GPU, of a rank's process, and of the first rank's process
+    when it gathers the student."""
+
+    gpu: float
+    host: float
+    gather: float
+
+    def node(self, layout: Layout) -> float:
+        """Host memory of the first node."""
+        return layout.per_node * self.host + self.gather
+
+
+def need(shape: Shape, settings: Settings, layout: Layout) -> Need:
+    """What a rank needs. Without GPUs, all of it is host memory."""
+    trained = _trained(shape, settings)
+    per_rank = 1 / layout.ranks
+    weights = HALF * shape.parameters * per_rank
+    states = (STATES + HALF) * trained * per_rank
+    update = FULL * min(SUB_GROUP, trained * per_rank)
+    step = _gathered(shape) + activations(shape, settings) + _head(shape, settings)
+    gather = float(HALF * shape.parameters)
+    if not layout.on_gpu:
+        host = PROCESS + weights + states + max(step, update)
+        return Need(0.0, host, gather)
+    gpu, host = step, CUDA_PROCESS
+    if settings.offload == "none":
+        gpu += states + update
+    else:
+        # Gradients are kept in float32 there.
+        host += PINNED * (STATES + FULL) * trained * per_rank
+    if settings.offload == "optimizer+params":
+        host += PINNED * weights
+    else:
+        gpu += weights
+    return Need(gpu + CONTEXT, host, gather)
+
+
+def activations(shape: Shape, settings: Settings) -> float:
+    """Bytes that autograd keeps of the longest micro-batch, layers only.
+
+    With gradient checkpointing, the input of every layer and all of one layer.
+    """
+    tokens = settings.max_length
+    if not settings.packing:
+        tokens *= settings.micro_batch_size
+    hidden = shape.hidden
+    queries = shape.heads * shape.head_size
+    keys = shape.kv_heads * shape.head_size
+    # Norms keep float32 copies; attention its input, queries, keys, values before and
+    # after rotation, and output; the feed-forward part its input and four products.
+    layer = 2 * 10 * hidden + 4 * hidden + 8 * (queries + keys) + 8 * shape.intermediate
+    if settings.gradient_checkpointing:
+        return float(tokens * (HALF * hidden * shape.layers + layer))
+    return float(tokens * layer * shape.layers)
+
+
+def refusal(shape: Shape, settings: Settings, layout: Layout, node: Node) -> str | None:
+    """Why a training cannot fit, and the nearest settings that do; None if it fits."""
+    needed = need(shape, settings, layout)
+    reasons = [
+        f"{what} needs {wanted / GIB:,.0f} GiB and has {has / GIB:,.0f}"
+        for what, wanted, has in (
+            ("a GPU", needed.gpu, node.gpu),
+            ("a node's host memory", needed.node(layout), node.host),
+        )
+        if has is not None and wanted > has
+    ]
+    if not reasons:
+        return None
+    near = next(_nearest(shape, settings, layout, node), None)
+    return f"{' and '.join(reasons)}: {near or 'train on more nodes'}"
+
+
+def cheaper(settings: Settings) -> str:
+    """The next setting that makes a step need less, in words."""
+    if not settings.gradient_checkpointing:
+        return "set gradient_checkpointing to true"
+    if settings.micro_batch_size > 1 and not settings.packing:
+        return f"halve micro_batch_size, which is {settings.micro_batch_size}"
+    if settings.offload != OFFLOADS[-1]:
+        wanted = OFFLOADS[OFFLOADS.index(settings.offload) + 1]
+        return f"set offload to {wanted}"
+    return f"lower max_length, which is {settings.max_length}, or train on more ranks"
+
+
+def _trained(shape: Shape, settings: Settings) -> float:
+    if settings.lora is None:
+        return shape.parameters
+    queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
+    sides = 2 * (shape.hidden + queries) + 2 * (shape.hidden + keys)
+    sides += 3 * (shape.hidden + shape.intermediate)
+    return settings.lora.rank * shape.layers * sides
+
+
+def _gathered(shape: Shape) -> float:
+    """Whole parameters at hand, and the buckets that gradients leave by."""
+    live = min(shape.parameters, LIVE + PREFETCH)
+    return HALF * live + 2 * HALF * min(shape.parameters, BUCKET)
+
+
+def _head(shape: Shape, settings: Settings) -> float:
+    """The output head: its gradient in float32 and bfloat16, and a tile of logits."""
+    trained = 0 if settings.lora else (FULL + HALF) * shape.embedding
+    tile = min(settings.max_length, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
+    return trained + 2 * HALF * tile
+
+
+def _nearest(
+    shape: Shape, settings: Settings, layout: Layout, node: Node
+) -> Iterator[str]:
+    """Changes that make it fit, those first that change the training least."""
+    now = OFFLOADS.index(settings.offload)
+    near = sorted(OFFLOADS, key=lambda one: abs(OFFLOADS.index(one) - now))
+    adapters = [settings.lora] if settings.lora else [None, Lora(rank=64, alpha=64)]
+    lengths = [settings.max_length // part for part in (1, 2, 4)]
+    for lora, length, offload, remember in product(
+        adapters, lengths, near, (settings.gradient_checkpointing, True)
+    ):
+        changes = {
+            "lora": lora,
+            "max_length": length,
+            "offload": offload,
+            "gradient_checkpointing": remember,
+        }
+        changed = settings.model_copy(update=changes)
+        told = [
+            f"{key}: {'{rank: 64, alpha: 64}' if key == 'lora' else value}"
+            for key, value in changes.items()
+            if value != getattr(settings, key)
+        ]
+        if told and refusal_free(shape, changed, layout, node):
+            yield f"nearest that fits: {', '.join(told)}".replace("True", "true")
+
+
+def refusal_free(shape: Shape, settings: Settings, layout: Layout, node: Node) -> bool:
+    needed = need(shape, settings, layout)
+    return (node.gpu is None or needed.gpu <= node.gpu) and (
+        node.host is None or needed.node(layout) <= node.host
+    )
