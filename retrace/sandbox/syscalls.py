@@ -78,7 +78,17 @@ REFUSED = _names("""
     pkey_alloc pkey_mprotect
 """)
 
-X86_64 = _table("""
+# Since Linux 5.1 a new call has one number everywhere.
+_EVERYWHERE = _table("""
+    pidfd_send_signal=424 io_uring_setup=425 io_uring_enter=426
+    io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431
+    fsmount=432 fspick=433 pidfd_open=434 clone3=435 close_range=436 openat2=437
+    pidfd_getfd=438 faccessat2=439 process_madvise=440 epoll_pwait2=441
+    mount_setattr=442 landlock_create_ruleset=444 landlock_add_rule=445
+    landlock_restrict_self=446 memfd_secret=447 futex_waitv=449
+""")
+
+X86_64 = _EVERYWHERE | _table("""
     read=0 write=1 open=2 close=3 stat=4 fstat=5 lstat=6 poll=7 lseek=8 mmap=9
     mprotect=10 munmap=11 brk=12 rt_sigaction=13 rt_sigprocmask=14 rt_sigreturn=15
     ioctl=16 pread64=17 pwrite64=18 readv=19 writev=20 access=21 pipe=22 select=23
@@ -132,15 +142,9 @@ X86_64 = _table("""
     seccomp=317 getrandom=318 memfd_create=319 kexec_file_load=320 bpf=321
     execveat=322 userfaultfd=323 membarrier=324 mlock2=325 copy_file_range=326
     preadv2=327 pwritev2=328 pkey_mprotect=329 pkey_alloc=330 statx=332 rseq=334
-    pidfd_send_signal=424 io_uring_setup=425 io_uring_enter=426
-    io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431
-    fsmount=432 fspick=433 pidfd_open=434 clone3=435 close_range=436 openat2=437
-    pidfd_getfd=438 faccessat2=439 process_madvise=440 epoll_pwait2=441
-    mount_setattr=442 landlock_create_ruleset=444 landlock_add_rule=445
-    landlock_restrict_self=446 memfd_secret=447 futex_waitv=449
 """)
 
-AARCH64 = _table("""
+AARCH64 = _EVERYWHERE | _table("""
     io_setup=0 io_destroy=1 io_submit=2 setxattr=5 lsetxattr=6 fsetxattr=7
     removexattr=14 lremovexattr=15 fremovexattr=16 getcwd=17 lookup_dcookie=18
     eventfd2=19 epoll_create1=20 epoll_ctl=21 epoll_pwait=22 dup=23 dup3=24 fcntl=25
@@ -187,12 +191,6 @@ AARCH64 = _table("""
     seccomp=277 getrandom=278 memfd_create=279 bpf=280 execveat=281 userfaultfd=282
     membarrier=283 mlock2=284 copy_file_range=285 preadv2=286 pwritev2=287
     pkey_mprotect=288 pkey_alloc=289 statx=291 rseq=293 kexec_file_load=294
-    pidfd_send_signal=424 io_uring_setup=425 io_uring_enter=426
-    io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431
-    fsmount=432 fspick=433 pidfd_open=434 clone3=435 close_range=436 openat2=437
-    pidfd_getfd=438 faccessat2=439 process_madvise=440 epoll_pwait2=441
-    mount_setattr=442 landlock_create_ruleset=444 landlock_add_rule=445
-    landlock_restrict_self=446 memfd_secret=447 futex_waitv=449
 """)
 
 TABLES = {"x86_64": X86_64, "aarch64": AARCH64}
