@@ -17,6 +17,7 @@ TIMEOUT = 30.0
 JOB = "SLURM_JOB_ID"
 # The SLURM job whose end stands in LIMIT_VARIABLE.
 TOLD = "RETRACE_STOP_AT_JOB"
+PROCESSORS = "RETRACE_PROCESSORS"
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sinfo", "scontrol", "sacct")
 DISABLED = "accounting storage is disabled"
 
@@ -283,6 +284,17 @@ def tell_end_of_job(tries: int = 3) -> None:
     if end:
         os.environ[LIMIT_VARIABLE] = end
         os.environ[TOLD] = job
+
+
+def tell_processors() -> None:
+    """Inside a SLURM job, hand its processors on to an `srun` that a script starts.
+
+    SLURM gives such a step one processor unless it is told, and the plugin takes out of
+    the environment what would tell it.
+    """
+    processors = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get(PROCESSORS)
+    if processors:
+        os.environ[PROCESSORS] = os.environ["SRUN_CPUS_PER_TASK"] = processors
 
 
 def _seconds(moment: str) -> str | None:

@@ -8,6 +8,7 @@ except site.SiteError as error:
 # A SLURM job ends itself shortly before SLURM would.
 if not workflow.is_main_process:
     slurm.tell_end_of_job()
+    slurm.tell_processors()
 if BATCH and SITE.scratch:
     staging.use(SITE.scratch)
 
@@ -24,6 +25,21 @@ def on_cpus(mem_mb, minutes):
 def on_gpus(count, mem_mb, minutes):
     """Resources of a job that may need GPUs, all on one node: COUNT by its wildcards."""
     return asked(SITE.gpu, count, mem_mb, minutes) | {"gpu": count}
+
+
+def on_nodes(count, mem_mb, minutes):
+    """Resources of a job that takes COUNT whole nodes of 8 GPUs. It starts a process on
+    each by `srun`, so the plugin must leave its tasks alone (`mpi`)."""
+    if not BATCH:
+        return {"mem_mb": mem_mb}
+    kind = "" if SITE.gpu.type == site.UNTYPED else f"{SITE.gpu.type}:"
+    single = asked(SITE.gpu, lambda wildcards: 8, mem_mb, minutes)
+    return {key: value for key, value in single.items() if key != "gpu_model"} | {
+        "mpi": "srun",
+        "nodes": count,
+        "tasks": count,
+        "slurm_extra": f"--gpus-per-node={kind}8 --ntasks-per-node=1 --exclusive",
+    }
 
 
 def asked(where, count, mem_mb, minutes):
