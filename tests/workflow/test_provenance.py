@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -347,6 +348,36 @@ def test_an_s3_remote_serves_a_clone(
     assert urllib.request.urlopen(request).status == 200
     said = clone.retrace("verify", "--remote", codes=(1,))
     assert f"{SCORE}: the remote's bytes have md5" in said
+
+
+@pytest.mark.long
+def test_two_clones_that_run_record_the_same_hashes(
+    original: Clone, tmp_path: Path
+) -> None:
+    clone = original.clone(tmp_path / "again")
+    assert "recorded" in clone.snakemake()
+    first, second = (ledger.read(one.path).files for one in (original, clone))
+    assert set(first) == set(second)
+    differ = {path for path in first if first[path] != second[path]}
+    # Records and the page tell the times of their run.
+    assert {p for p in differ if not p.startswith(".snakemake/")} <= {PAGE}
+    assert len(first) - len(differ) > 30
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_dvc_repro_leaves_what_snakemake_leaves(recorded: Clone) -> None:
+    """The other door: DVC runs what is stale, stage by stage, through Snakemake."""
+    edit_prompt(recorded)
+    recorded.write_recipe()
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    recorded.environment["PATH"] = programs
+    recorded.dvc("repro")
+    assert recorded.plan() == {}
+    assert "up to date" in recorded.dvc("status")
+    assert not verify.verify(recorded.path).faults
+    plan = jobs.plan(recorded.path, ["recipe.yaml"])
+    assert gate.findings(record.look(recorded.path, plan)) == []
 
 
 # --- Attestation ----------------------------------------------------------------------
