@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PIECE = 1 << 20
+BIG = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,24 @@ def digest(file: BinaryIO) -> Digest:
 def digest_file(path: Path) -> Digest | None:
     """Hash a file; nothing if it is not there."""
     try:
+        if path.stat().st_size > BIG:
+            return _digest_big(path)
         with open(path, "rb", buffering=0) as file:
             return digest(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _digest_big(path: Path) -> Digest:
+    """One thread for each hash: the second one reads from the page cache."""
+
+    def hashed(name: str) -> str:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, name).hexdigest()
+
+    with ThreadPoolExecutor(2) as threads:
+        md5, sha256 = threads.map(hashed, ("md5", "sha256"))
+    return Digest(md5, sha256, path.stat().st_size)
 
 
 def digest_files(

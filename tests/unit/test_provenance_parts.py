@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from retrace.provenance import gate, identity, ledger, records, settings, stages
+from retrace.provenance import (
+    gate,
+    hashing,
+    identity,
+    ledger,
+    records,
+    settings,
+    stages,
+)
 from retrace.provenance.hashing import Digest, digest_file, digest_files
 from retrace.provenance.jobs import Job, Plan
 from retrace.rows import Answer, Domain, Problem, content_id, shard_of
@@ -22,12 +30,15 @@ def job(rule: str, inputs: list[str], outputs: list[str], stale: str = "") -> Jo
 # --- Hashes ---------------------------------------------------------------------------
 
 
-def test_both_hashes_of_a_file_longer_than_a_piece(tmp_path: Path) -> None:
+@pytest.mark.parametrize("big", [hashing.BIG, 1])
+def test_both_hashes_of_a_file(
+    tmp_path: Path, big: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashing, "BIG", big)
     content = bytes(range(256)) * 10_000
     (tmp_path / "file").write_bytes(content)
-    found = digest_file(tmp_path / "file")
     md5, sha256 = hashlib.md5(content).hexdigest(), hashlib.sha256(content).hexdigest()
-    assert found == Digest(md5, sha256, len(content))
+    assert digest_file(tmp_path / "file") == Digest(md5, sha256, len(content))
 
 
 def test_missing_files_are_left_out(tmp_path: Path) -> None:
