@@ -204,6 +204,14 @@ def encoder_module(wildcards):
 # --- Training -------------------------------------------------------------------------
 
 
+# Students that one node is not enough for.
+ON_NODES = [name for name, one in RECIPE.students.items() if one.nodes > 1]
+
+
+def nodes_of(wildcards):
+    return RECIPE.students[wildcards.student].nodes
+
+
 def base_of(wildcards):
     return weights(config["students"][wildcards.student]["base"])
 

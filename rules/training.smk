@@ -15,6 +15,8 @@ rule train_student:
         "logs/train_student/{student}.log",
     benchmark:
         "logs/train_student/{student}.tsv"
+    wildcard_constraints:
+        student=one_of(set(RECIPE.students) - set(ON_NODES)),
     conda:
         CONDA
     threads: 8
@@ -39,3 +41,11 @@ rule train_student:
         " --checkpoints checkpoints/{wildcards.student} --shards {params.shards}"
         " --software {params.software} --code {params.code}"
         " --out models/{wildcards.student} --metrics {output.metrics} > {log} 2>&1"
+
+
+# A student on several nodes: the same, but for what a batch system must be told.
+use rule train_student as train_student_on_nodes with:
+    wildcard_constraints:
+        student=one_of(ON_NODES),
+    resources:
+        **on_nodes(nodes_of, mem_mb=64000, minutes=1440),

@@ -192,6 +192,7 @@ RULES: dict[str, Callable[[Config, Mapping[str, str]], Iterator[Path]]] = {
     "build_dataset": _dataset,
     "write_card": _card,
     "train_student": _student,
+    "train_student_on_nodes": _student,
     "score_benchmark": _score,
     "build_report": _everything,
 }
