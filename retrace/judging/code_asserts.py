@@ -71,6 +71,7 @@ def questions(script: str, defined: frozenset[str]) -> list[Question]:
         if isinstance(statement, ast.Assert):
             if not _is_constant_truth(statement.test):
                 found.append(_ask(statement, before, defined))
+                before += _effects(statement.test, _roots(before, defined) - defined)
         elif _asserts(statement):
             found.append(_examine(statement, before, defined))
         else:
@@ -255,6 +256,18 @@ def _rooted(function: ast.expr, roots: set[str]) -> bool:
         else:
             return False
     return function.id in roots
+
+
+def _effects(test: ast.expr, objects: set[str]) -> list[ast.stmt]:
+    """The calls of methods in an assert: they may change an object for later asserts.
+
+    What the assert compares them with is left out.
+    """
+    method = isinstance(test, ast.Call) and isinstance(test.func, ast.Attribute)
+    if method and _rooted(test, objects):
+        return [ast.Expr(test)]
+    inner = (node for node in ast.iter_child_nodes(test) if isinstance(node, ast.expr))
+    return [effect for node in inner for effect in _effects(node, objects)]
 
 
 def _literal_side(test: ast.Compare) -> tuple[ast.expr, str, object] | None:

@@ -3,14 +3,14 @@
 The test script runs in a jail without the program. It finds stand-ins for the program's
 functions; the first call that has no answer yet ends it, the call is made in a jail
 with the program, and the script runs again with one answer more. The program sees
-arguments and nothing else of the test.
+arguments and nothing else of the test; what it changes in them, the test finds changed.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from retrace.judging.code_asserts import ExamQuestion
@@ -35,6 +35,13 @@ def say(**message):
     sys.__stdout__.flush()
     os._exit(0)
 
+def keep(given, after):
+    if isinstance(given, list):
+        given[:] = after
+    elif isinstance(given, (dict, set)):
+        given.clear()
+        given.update(after)
+
 def stand_in(name):
     def call(*arguments, **named):
         if named:
@@ -54,7 +61,10 @@ def stand_in(name):
             # It would end a loop of the test, and with it what the loop asserts.
             known = known and kind not in (StopIteration, StopAsyncIteration)
             raise (kind if known else RuntimeError)(value)
-        return encoding.decode(value)
+        value, after = encoding.decode(value)
+        for pair in zip(arguments, after):
+            keep(*pair)
+        return value
     return call
 
 script = {**globals(), "__name__": "test"}
@@ -113,9 +123,7 @@ def _answer(
 ) -> tuple[str, str, str] | Outcome:
     """Make one call in a jail with the program: (question, exception, value)."""
     name, arguments = encoding.decode(asked)
-    called = Program(
-        program.source, "call", entry=name, prelude=program.prelude, wrap=program.wrap
-    )
+    called = replace(program, kind="call", entry=name, observed=True)
     execution = session.run(called, encoding.encode(list(arguments)), limits)
     if execution.stop is Stop.EXITED and execution.code == 0:
         return asked, "", execution.output.decode("utf-8", "replace")

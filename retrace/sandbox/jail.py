@@ -168,7 +168,7 @@ def _execute(program: Program, namespace: dict[str, Any], output: int) -> int:
         text = sys.stdin.read()
         if program.kind == "call":
             arguments = encoding.decode(text)
-            work = lambda: _entry(program.entry, namespace)(*arguments)  # noqa: E731
+            work = lambda: _call(program, namespace, arguments)  # noqa: E731
         else:
             work = lambda: _evaluate(text, namespace)  # noqa: E731
     encode, write = encoding.encode, os.write
@@ -244,6 +244,11 @@ def _entry(name: str, namespace: dict[str, Any]) -> Callable[..., Any]:
     if not callable(function):
         raise _NoEntryError(f"the program defines no function {name!r}")
     return function  # type: ignore[no-any-return]
+
+
+def _call(program: Program, namespace: dict[str, Any], arguments: list[Any]) -> Any:
+    value = _entry(program.entry, namespace)(*arguments)
+    return [value, arguments] if program.observed else value
 
 
 def _evaluate(text: str, namespace: dict[str, Any]) -> Any:

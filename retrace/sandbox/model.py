@@ -93,6 +93,8 @@ class Program:
     `sys.stdin` but not on descriptor 0, and threads are not waited for."""
     wrap: bool = False
     """Whether source with a top-level return or nonlocal becomes a function's body."""
+    observed: bool = False
+    """Whether a call's output is the list of its value and its arguments after it."""
 
 
 class Stop(StrEnum):

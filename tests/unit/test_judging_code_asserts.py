@@ -163,6 +163,36 @@ def test_what_a_test_uses_is_out_of_the_programs_reach(
     assert verdict(judge, script, right)[0] is Reason.CORRECT
 
 
+STACK = """
+class Stack:
+    def __init__(self): self.items = []
+    def push(self, x): self.items.append(x)
+    def pop(self): return self.items.pop()
+    def empty(self): return not self.items
+"""
+CHANGES = {
+    "x = [3, 1, 2]\nf(x)\nassert x == [1, 2, 3]": (
+        "def f(x): x.sort()",
+        "def f(x): return sorted(x)",
+    ),
+    "d = {'a': 1}\nf(d)\nassert d == {'a': 1, 'b': 2}": (
+        "def f(d): d['b'] = 2",
+        "def f(d): return {**d, 'b': 2}",
+    ),
+    "s = Stack()\ns.push(4)\nassert s.pop() == 4\nassert s.empty()": (
+        STACK,
+        STACK.replace(".pop()\n", "[-1]\n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("script", CHANGES)
+def test_what_a_program_changes_is_found_changed(judge: Judge, script: str) -> None:
+    right, wrong = CHANGES[script]
+    assert verdict(judge, script, right)[0] is Reason.CORRECT
+    assert verdict(judge, script, wrong)[0] is Reason.WRONG_ANSWER
+
+
 def test_a_function_may_have_a_builtins_name_if_it_is_what_was_asked_for(
     judge: Judge,
 ) -> None:

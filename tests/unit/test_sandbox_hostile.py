@@ -65,6 +65,7 @@ def attack(
 ) -> dict[str, str]:
     command = [python, "-B", hostile_programs.__file__, mode, str(folder), str(port)]
     environment = {"PYTHONPATH": str(LIBRARY), "HF_TOKEN": "secret-of-the-user"}
+    environment["PATH"] = os.environ.get("PATH", os.defpath)
     if not ordinary:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False
