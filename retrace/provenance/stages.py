@@ -258,8 +258,12 @@ def _about(plan: Plan, found: Sequence[Stage]) -> dict[str, Any]:
         path = f"data/datasets/{name}/train.jsonl"
         if path in outs:
             artifacts[_artifact(name)] = {"path": path, "type": "dataset"}
-    figures = sorted(out for out in outs if out.endswith(".svg"))
-    sections = {"plots": figures, "artifacts": artifacts}
+    plots: list[Any] = sorted(out for out in outs if out.endswith(".svg"))
+    for table in sorted(out for out in outs if out.endswith("/training.csv")):
+        if plan.config["students"]:
+            columns = ("loss", "learning_rate")
+            plots += [{name: {"x": "step", "y": {table: name}}} for name in columns]
+    sections = {"plots": plots, "artifacts": artifacts}
     return {name: value for name, value in sections.items() if value}
 
 

@@ -68,7 +68,7 @@ class Clone(Checkout):
 
     def clone(self, path: Path) -> Clone:
         self.git("clone", "--quiet", str(self.path), str(path))
-        return Clone(path, copy.deepcopy(self.recipe), self.environment)
+        return Clone(path, copy.deepcopy(self.recipe), dict(self.environment))
 
 
 def recorded_clone(checkout: Checkout, remote: Path) -> Clone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -155,5 +156,5 @@ def done(finished: Checkout, tmp_path: Path, server: FaultServer) -> Checkout:
     shutil.copytree(finished.path, path, symlinks=True)
     server.forget()
     return Checkout(
-        path, yaml.safe_load(yaml.safe_dump(finished.recipe)), finished.environment
+        path, copy.deepcopy(finished.recipe), dict(finished.environment)
     )

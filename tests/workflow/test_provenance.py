@@ -6,6 +6,7 @@ Snakemake's, `dvc status`, the gate before recording, and `retrace verify`.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -47,8 +48,12 @@ def original(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Cl
     """A recorded clone that no test changes."""
     folder = tmp_path_factory.mktemp("recorded")
     shutil.copytree(finished.path, folder / "clone", symlinks=True)
-    recipe = yaml.safe_load(yaml.safe_dump(finished.recipe))
+    recipe = copy.deepcopy(finished.recipe)
     checkout = Checkout(folder / "clone", recipe, finished.environment)
+    # Nonsense has no thought; some rows are wanted in the training set here.
+    curation = recipe["datasets"]["everything"]["curation"]
+    curation["selection"] = {"empty_thought": True}
+    checkout.snakemake()
     return recorded_clone(checkout, folder / "remote")
 
 
@@ -56,8 +61,7 @@ def original(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Cl
 def recorded(original: Clone, tmp_path: Path) -> Clone:
     path = tmp_path / "clone"
     shutil.copytree(original.path, path, symlinks=True)
-    recipe = yaml.safe_load(yaml.safe_dump(original.recipe))
-    return Clone(path, recipe, original.environment)
+    return Clone(path, copy.deepcopy(original.recipe), dict(original.environment))
 
 
 # --- The tamper matrix ----------------------------------------------------------------
