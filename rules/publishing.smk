@@ -6,16 +6,6 @@ PUBLISHED_DATASET = "published/datasets/{dataset}"
 PUBLISHED_STUDENT = "published/students/{student}"
 
 
-def target(kind, name):
-    """The arguments that say where something goes; without them nothing goes."""
-    to = config["publish"][kind].get(name)
-    if to is None:
-        sys.exit(
-            f"publish.{kind} has no {name}: add `{name}: {{repo: owner/name}}` there"
-        )
-    return ["--repo", to["repo"], *(["--public"] if to["public"] else [])]
-
-
 rule plan_push_dataset:
     input:
         train=DATASET.format(dataset="{dataset}", file="train.jsonl"),
@@ -32,7 +22,7 @@ rule plan_push_dataset:
     conda:
         CONDA
     params:
-        target=lambda wildcards: target("datasets", wildcards.dataset),
+        target=lambda wildcards: publishing_target("datasets", wildcards.dataset),
     shell:
         "python scripts/push_dataset.py --dry-run --train {input.train}"
         " --rejected {input.rejected} --report {input.report} --card {input.card}"
@@ -53,7 +43,7 @@ rule push_dataset:
     conda:
         CONDA
     params:
-        target=lambda wildcards: target("datasets", wildcards.dataset),
+        target=lambda wildcards: publishing_target("datasets", wildcards.dataset),
     message:
         "{input} go to the hub: {params.target}"
     shell:
@@ -75,7 +65,7 @@ rule plan_push_model:
     conda:
         CONDA
     params:
-        target=lambda wildcards: target("students", wildcards.student),
+        target=lambda wildcards: publishing_target("students", wildcards.student),
     shell:
         "python scripts/push_model.py --dry-run --directory models/{wildcards.student}"
         " {params.target:q} --out {output} 2> {log}"
@@ -95,7 +85,7 @@ rule push_model:
     conda:
         CONDA
     params:
-        target=lambda wildcards: target("students", wildcards.student),
+        target=lambda wildcards: publishing_target("students", wildcards.student),
     message:
         "{input} go to the hub: {params.target}"
     shell:

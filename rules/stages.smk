@@ -281,3 +281,16 @@ def report_figures():
     return [f"{folder}/{name}.svg" for name in FIGURES] + [
         f"{folder}/{name}.csv" for name in TABLES
     ]
+
+
+# --- Publishing -----------------------------------------------------------------------
+
+
+def publishing_target(kind, name):
+    """The arguments that say where something goes; without them nothing goes."""
+    to = config["publish"][kind].get(name)
+    if to is None:
+        sys.exit(
+            f"publish.{kind} has no {name}: add `{name}: {{repo: owner/name}}` there"
+        )
+    return ["--repo", to["repo"], *(["--public"] if to["public"] else [])]

@@ -82,10 +82,24 @@ def total(stages: Sequence[StageCost]) -> StageCost:
 
 def priced(inputs: Inputs) -> bool:
     """Whether the recipe has a price of anything: without one, no sum is shown."""
-    models = inputs.section("models").values()
-    prices = [(model.get("terms") or {}).get("prices") or {} for model in models]
-    api = any(one.get("prompt") or one.get("completion") for one in prices)
-    return api or bool(inputs.section("prices").get("gpu_hour"))
+    return bool(_sold(inputs) or inputs.section("prices").get("gpu_hour"))
+
+
+def unknown_apis(inputs: Inputs) -> list[str]:
+    """Models that are paid by the token and of which no journal is here: what they
+    cost is not known, which is not the same as nothing."""
+    asked = {one.model for one in inputs.asked}
+    return [name for name in _sold(inputs) if name not in asked]
+
+
+def _sold(inputs: Inputs) -> list[str]:
+    """Models whose tokens have a price."""
+    found = []
+    for name, model in inputs.section("models").items():
+        prices = (model.get("terms") or {}).get("prices") or {}
+        if prices.get("prompt") or prices.get("completion"):
+            found.append(name)
+    return found
 
 
 def training_speed(inputs: Inputs) -> dict[str, float]:

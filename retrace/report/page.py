@@ -71,6 +71,7 @@ def build(inputs: Inputs) -> str:
         stages=stages,
         all_stages=costs.total(stages),
         priced=costs.priced(inputs),
+        unknown_apis=costs.unknown_apis(inputs),
         paid=paid(inputs),
         engines=engines(inputs),
         provenance=provenance(inputs),
@@ -276,6 +277,8 @@ def facts(
     ]
     if costs.priced(inputs) and stages:
         parts = f"${whole.gpu_dollars:,.2f} GPUs, ${whole.api_dollars:,.2f} APIs"
+        if costs.unknown_apis(inputs):
+            parts = f"without {', '.join(costs.unknown_apis(inputs))}: no journal here"
         return [*found, ("Cost", f"${whole.dollars:,.2f}", parts)]
     return [*found, ("Cost", "not priced", "the recipe has no prices")]
 

@@ -302,6 +302,7 @@ def test_journals_say_what_each_stage_asked(tmp_path: Path) -> None:
         paths.append(tmp_path / "journals" / name)
     prices = {"prompt": 1.0, "completion": 10.0}
     config = {"models": {"api": {"terms": {"prices": prices}}}}
+    assert costs.unknown_apis(Inputs("r", "", config)) == ["api"]
     found = {one.stage: one for one in build_report._asked(paths, config)}
     assert set(found) == {
         "sample_traces", "rewrite_traces", "label_difficulty", "judge_traces",
@@ -309,6 +310,8 @@ def test_journals_say_what_each_stage_asked(tmp_path: Path) -> None:
     assert found["rewrite_traces"].dollars == pytest.approx(0.005)
     assert found["sample_traces"].completion_tokens == 50
     assert {one.answers for one in found.values()} == {1}
+    known = Inputs("r", "", config, asked=list(found.values()))
+    assert costs.unknown_apis(known) == []
 
 
 def test_snakemakes_timings_are_read(tmp_path: Path) -> None:
