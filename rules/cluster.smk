@@ -108,8 +108,8 @@ def note_what_is_asked():
                 job.rule.name,
                 str(job.benchmark),
                 cpus=job.resources.get("cpus_per_task") or job.threads,
-                mem_mb=job.resources.get("mem_mb"),
-                minutes=job.resources.get("runtime"),
+                mem_mb=job.resources.get("mem_mb") or 0,
+                minutes=job.resources.get("runtime") or 0,
                 gpus=job.resources.get("gpu") or 0,
             )
             for job in workflow.dag.needrun_jobs()

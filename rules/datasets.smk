@@ -66,7 +66,7 @@ rule write_card:
     conda:
         CONDA
     resources:
-        mem_mb=500,
+        **on_cpus(mem_mb=1000, minutes=15),
     params:
         licenses=licenses,
         teachers=teachers,

@@ -46,8 +46,8 @@ def slurm_request(job):
         partition=of("slurm_partition"),
         account=of("slurm_account"),
         cpus=of("cpus_per_task") or job.threads,
-        mem_mb=of("mem_mb"),
-        minutes=of("runtime"),
+        mem_mb=of("mem_mb") or 0,
+        minutes=of("runtime") or 0,
         gpus=of("gpu") or 0,
         gpu_type=of("gpu_model"),
     )

@@ -56,6 +56,7 @@ def test_an_account_of_somebody_else(trial: Trial) -> None:
     assert "has been submitted" not in told
 
 
+@pytest.mark.long
 def test_accounting_is_away_for_25_seconds(trial: Trial) -> None:
     process = trial.start_sampling("--max-status-checks-per-second", "0.1")
     trial.cluster.stop_daemon("slurmdbd")

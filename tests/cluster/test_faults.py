@@ -61,6 +61,7 @@ def test_sampling_ends_before_its_time_limit_and_goes_on(trial: Trial) -> None:
     trial.check(repeats=0)
 
 
+@pytest.mark.long
 def test_a_cancelled_job_is_tried_again_and_goes_on(trial: Trial) -> None:
     process = trial.start_sampling()
     trial.cluster.run("scancel", trial.job())
@@ -69,6 +70,7 @@ def test_a_cancelled_job_is_tried_again_and_goes_on(trial: Trial) -> None:
     trial.check(repeats=AT_ONCE)
 
 
+@pytest.mark.long
 def test_a_node_that_fails(trial: Trial) -> None:
     process = trial.start_sampling()
     job = trial.job()
@@ -81,6 +83,7 @@ def test_a_node_that_fails(trial: Trial) -> None:
     trial.check(repeats=AT_ONCE)
 
 
+@pytest.mark.long
 def test_ctrl_c_and_the_same_command_again(trial: Trial) -> None:
     process = trial.start_sampling()
     process.send_signal(signal.SIGINT)
@@ -90,6 +93,7 @@ def test_ctrl_c_and_the_same_command_again(trial: Trial) -> None:
     trial.check(repeats=AT_ONCE)
 
 
+@pytest.mark.long
 def test_snakemake_killed_and_the_same_command_again(trial: Trial) -> None:
     process = trial.start_sampling()
     process.kill()
@@ -101,6 +105,7 @@ def test_snakemake_killed_and_the_same_command_again(trial: Trial) -> None:
     trial.check(repeats=0)
 
 
+@pytest.mark.long
 def test_a_job_out_of_memory_gets_more(trial: Trial) -> None:
     trial.server.change(latency=0.0)
     trial.finish(trial.start("--set-resources", "sample_traces:mem_mb=attempt * 150"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,8 +15,11 @@ from loopback import Cluster, unavailable
 from recipe import extend
 from runs import WITHOUT_ACCOUNTING, Checkout, check_out
 
+from retrace import slurm
+
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.long,
     pytest.mark.skipif(bool(unavailable()), reason=unavailable()),
 ]
 
@@ -25,13 +27,13 @@ pytestmark = [
 # MB, minutes, GPUs. The same numbers stand in docs/cluster.md.
 ASKED = {
     "problems-cpu": ("cpu", 1, 4000, 30 * 5 + 30, ""),
-    "rule_import_traces": ("cpu", 1, 2000, 60, ""),
-    "rule_sample_traces": ("cpu", 8, 32000, 1440, ""),
+    "import_traces": ("cpu", 1, 2000, 60, ""),
+    "sample_traces": ("cpu", 8, 32000, 1440, ""),
     "sample-cpu-plain": ("cpu", 8, 32000, 120, ""),
     "judge-cpu-plain": ("cpu", 8, 8000, 120, ""),
-    "rule_build_dataset": ("cpu", 8, 8000, 240, ""),
-    "rule_train_student": ("gpu", 64, 800000, 1440, "gpu:h100:8"),
-    "rule_build_report": ("cpu", 1, 4000, 60, ""),
+    "build_dataset": ("cpu", 8, 8000, 240, ""),
+    "train_student": ("gpu", 64, 800000, 1440, "gpu:h100:8"),
+    "build_report": ("cpu", 1, 4000, 60, ""),
 }
 
 
@@ -73,21 +75,26 @@ def watch(checkout: Checkout, process: subprocess.Popen[str]) -> list[list[str]]
 
 
 def submitted(cluster: Cluster) -> dict[str, tuple[Any, ...]]:
-    """What each SLURM job asked for, by the first word of its comment."""
+    """What each SLURM job asked for, by its rule or group."""
+    cards = dict(
+        line.split("|")
+        for line in cluster.run(
+            *("squeue", "--states=all", "-h"), "-O", "jobid:|,tres-per-job:"
+        )
+        .replace(" ", "")
+        .splitlines()
+    )
+    columns = ("--states=all", "-h", "-o", "%i|%k|%P|%C|%m|%l")
     found = {}
-    for job in cluster.run("scontrol", "-o", "show", "job").splitlines():
-        told = dict(part.split("=", 1) for part in job.split(" ") if "=" in part)
-        name = re.sub("_(wildcards|[a-z]+_[a-z]+$).*", "", told["Comment"])
-        days, _, clock = told["TimeLimit"].rpartition("-")
-        hours, minutes, _ = map(int, clock.split(":"))
-        memory = re.search(r"mem=(\d+)([MG])", told["TRES"])
-        assert memory
-        found[name.removeprefix("rule_") if "-" in name else name] = (
-            told["Partition"],
-            int(told["NumCPUs"]),
-            int(memory[1]) * (1024 if memory[2] == "G" else 1),
-            int(days or 0) * 1440 + hours * 60 + minutes,
-            told.get("TresPerJob", "").removeprefix("gres:"),
+    for line in cluster.run("squeue", *columns).splitlines():
+        number, comment, partition, processors, memory, limit = line.split("|")
+        name = comment.removeprefix("rule_").partition("_wildcards_")[0]
+        found[name.partition("_")[0] if "-" in name else name] = (
+            partition,
+            int(processors),
+            int(memory.removesuffix("M")),
+            slurm.minutes_of(limit),
+            cards[number].removeprefix("gres:").removesuffix("N/A"),
         )
     return found
 
