@@ -176,6 +176,8 @@ def _arguments(
             f"batch_size {settings.batch_size} is not a multiple of micro_batch_size "
             f"{settings.micro_batch_size} x {ranks} ranks: change one of them"
         )
+    if settings.liger and not torch.cuda.is_available():
+        raise TrainingError("liger is made for GPUs and there is none: set it to false")
     universal = checkpoint is not None and checkpoints.is_universal(checkpoint)
     return SFTConfig(
         output_dir=str(job.checkpoints),

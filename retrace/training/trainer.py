@@ -215,6 +215,9 @@ class Clock:
         self.reason = ""
         self._steps: deque[float] = deque(maxlen=20)
         self._save = 0.0
+        self.start()
+
+    def start(self) -> None:
         self._last = time.monotonic()
 
     def tick(self) -> None:
@@ -226,7 +229,7 @@ class Clock:
     def saved(self, seconds: float) -> None:
         """A checkpoint took so long, which is no part of the next step."""
         self._save = max(self._save, seconds)
-        self._last = time.monotonic()
+        self.start()
 
     def mean(self) -> float:
         """Seconds of a step, over the last ones."""
@@ -253,8 +256,7 @@ class _AtEachStep(TrainerCallback):
         self._trainer = trainer
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._trainer._clock.tick()
-        self._trainer._clock = Clock()
+        self._trainer._clock.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._trainer.end_step() and state.global_step < state.max_steps:

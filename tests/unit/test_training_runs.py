@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,8 +152,38 @@ def test_a_run_near_its_limit_saves_and_goes_on(inputs: Path, tmp_path: Path) ->
     assert [line["step"] for line in steps] == list(range(1, 11))
     assert 0 < steps[-1]["tokens"] <= steps[-1]["padded_tokens"]
     manifest = weights.verify(tmp_path / "model")
+    before = tensors(tmp_path)
+    # Killed after the last step, before the student was written.
+    shutil.rmtree(tmp_path / "model")
+    train(inputs, tmp_path, **how)
+    assert tensors(tmp_path) == before
+    assert metrics(tmp_path)[-1]["loss"] == steps[-1]["loss"]
     assert manifest["training"]["tokens_seen"] == steps[-1]["tokens"]
     assert manifest["training"]["kept"] == 40
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
+def test_another_number_of_ranks_goes_on_once_reshaped(
+    inputs: Path, tmp_path: Path, lora: Any
+) -> None:
+    how = {"epochs": 2, "save_steps": 100, "lora": lora}
+    train(inputs, tmp_path / "a", **how)
+    limit = {LIMIT_VARIABLE: str(time.time() + 1)}
+    code, _ = finish(start(inputs, tmp_path / "b", environment=limit, **how))
+    assert code == EXIT_AGAIN
+    code, told = finish(start(inputs, tmp_path / "b", ranks=2, **how))
+    assert code == 1
+    (advice,) = {
+        line.strip() for line in told.splitlines() if "retrace.training.reshape" in line
+    }
+    command = [sys.executable, *advice.split()[1:]]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    train(inputs, tmp_path / "b", ranks=2, **how)
+    one, two = metrics(tmp_path / "a"), metrics(tmp_path / "b")
+    assert [line["step"] for line in two] == list(range(1, 11))
+    for before, after in zip(one, two, strict=True):
+        assert after["loss"] == pytest.approx(before["loss"], rel=1e-2)
 
 
 @pytest.mark.slow
