@@ -1,6 +1,6 @@
 """Training speed and memory, on the GPUs or the CPU of this machine.
 
-    python benchmarks/training.py [--json] [--only PATTERN] [--steps 6]
+    python benchmarks/training.py [--json] [--only PATTERN] [--steps 5]
 
 Random weights and random rows of Sky-T1's spread of lengths; each case is a training of
 its own processes, started as the pipeline starts it. On a CPU a loop of transformers'
@@ -33,6 +33,8 @@ from tests import tiny_model
 
 ROOT = Path(__file__).parents[1]
 PLAIN = "plain"
+# Rows of a step.
+BATCH = 8
 
 SMALL = Shape(384, 8, 6, 2, 1024, 32000, True, 64, True)
 SMOL = Shape(576, 30, 9, 3, 1536, 49152, True, 64)
@@ -48,11 +50,12 @@ class Case:
     length: int = 512
     changes: dict[str, Any] = field(default_factory=dict)
 
-    def settings(self, steps: int, rows: int) -> Settings:
+    def settings(self) -> Settings:
+        """One epoch, so that the longest row is in it."""
         base = {
-            "epochs": steps * 16 / rows,
+            "epochs": 1,
             "learning_rate": 1e-5,
-            "batch_size": 16,
+            "batch_size": BATCH,
             "max_length": self.length,
             "save_steps": 10_000,
             "gradient_checkpointing": False,
@@ -172,10 +175,9 @@ def write(path: Path, length: int, count: int) -> Path:
 
 
 def measure(case: Case, folder: Path, steps: int, threads: int) -> dict[str, Any]:
-    rows = 64
     base = build(folder, case.shape)
-    data = write(folder / f"{case.length}.jsonl", case.length, rows)
-    settings = case.settings(steps, rows)
+    data = write(folder / f"{case.length}.jsonl", case.length, steps * BATCH)
+    settings = case.settings()
     out = Path(tempfile.mkdtemp(dir=folder))
     if case.name == PLAIN:
         command = [sys.executable, __file__, "--plain", str(base), str(data)]
@@ -373,7 +375,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--only", default="", help="regular expression of case names")
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
 

@@ -136,7 +136,7 @@ def training_tables(args: argparse.Namespace) -> list[Table]:
     shown = Table(
         title="Training", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
     )
-    shown.add_column("student / run", min_width=30, overflow="fold")
+    shown.add_column("student / run", min_width=16, overflow="fold")
     shown.add_column("state")
     for name in ("step", "loss", "tokens/s", "left"):
         shown.add_column(name, justify="right", no_wrap=True)

@@ -136,7 +136,7 @@ def test_a_run_killed_at_three_steps_ends_with_the_same_bits(
     assert len(list(run.glob("checkpoint-*"))) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_near_its_limit_saves_and_goes_on(inputs: Path, tmp_path: Path) -> None:
     limit = {LIMIT_VARIABLE: str(time.time() + 1)}
     how = {"epochs": 2, "save_steps": 100}
