@@ -17,7 +17,7 @@ from retrace import environment, weights
 from retrace.rows import TrainingRow, content_id, read_rows, write_lines
 from retrace.stopping import command, set_time_limit
 from retrace.training.run import Job, train
-from retrace.training.settings import Settings
+from retrace.training.settings import Settings, TrainingError
 
 
 def main() -> int:
@@ -42,7 +42,11 @@ def main() -> int:
         about(args, dataset, base),
         trackers(),
     )
-    lines = train(list(read_rows(args.dataset, TrainingRow)), settings, job)
+    try:
+        lines = train(list(read_rows(args.dataset, TrainingRow)), settings, job)
+    except TrainingError as error:
+        print(f"train_student: {error}", file=sys.stderr)
+        return 1
     if lines is not None:
         write_lines(args.metrics, lines)
     return 0
