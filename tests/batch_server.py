@@ -46,7 +46,8 @@ class BatchServer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        serve = self._server.serve_forever
+        threading.Thread(target=serve, args=(0.02,), daemon=True).start()
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/v1"
         return self
 

@@ -3,7 +3,8 @@
     python tests/fault_server.py --port-file FILE [--plan JSON]
 
 Answers depend only on the request's body, so two runs can be compared byte by byte.
-`GET /seen` says what was asked, `/forget` counts anew, `POST /plan` changes the plan.
+`GET /seen` says what was asked, `/forget` counts anew, `POST /plan` changes the plan,
+`POST /again` starts over with one.
 As a context manager (`FaultServer`) it runs as a process of its own.
 """
 
@@ -72,8 +73,11 @@ class State:
 class Connection(asyncio.Protocol):
     """Just enough HTTP/1.1: keep-alive, Content-Length, one request at a time."""
 
-    def __init__(self, state: State) -> None:
-        self.state = state
+    current: State
+    """That of new connections; what is left of earlier ones has its own."""
+
+    def __init__(self) -> None:
+        self.state = Connection.current
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -111,6 +115,9 @@ class Connection(asyncio.Protocol):
             self.reply(200, json.dumps(report(state)).encode())
         elif path == "/plan" and method == "POST":
             state.plan = Plan(**json.loads(body))
+            self.reply(200, b"{}")
+        elif path == "/again" and method == "POST":
+            Connection.current = State(Plan(**json.loads(body)))
             self.reply(200, b"{}")
         elif path == "/forget":
             state.seen.clear()
@@ -311,17 +318,23 @@ class FaultServer:
 
     def change(self, **plan: Any) -> None:
         self._plan = self._plan | plan
+        self._post("/plan")
+
+    def again(self, **plan: Any) -> None:
+        """Be as a server that has just started with this plan."""
+        self._plan = asdict(Plan(**plan))
+        self._post("/again")
+
+    def _post(self, path: str) -> None:
         data = json.dumps(self._plan).encode()
-        with urllib.request.urlopen(f"{self.origin}/plan", data=data) as response:
+        with urllib.request.urlopen(f"{self.origin}{path}", data=data) as response:
             response.read()
 
 
 async def serve(port_file: Path, plan: Plan) -> None:
-    state = State(plan)
+    Connection.current = State(plan)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Connection(state), "127.0.0.1", 0, backlog=4096
-    )
+    server = await loop.create_server(Connection, "127.0.0.1", 0, backlog=4096)
     temporary = port_file.with_suffix(".new")
     temporary.write_text(str(server.sockets[0].getsockname()[1]))
     os.replace(temporary, port_file)

@@ -23,10 +23,20 @@ from tests.fault_server import FaultServer
 QUICK = Effort(backoff=0.01, timeout=10.0)
 
 
+_shared = FaultServer()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_server_for_all() -> Iterator[None]:
+    with _shared:
+        yield
+
+
 @contextmanager
 def server_with(**plan: Any) -> Iterator[FaultServer]:
-    with FaultServer(**plan) as server:
-        yield server
+    """The server as if it had just started with this plan."""
+    _shared.again(**plan)
+    yield _shared
 
 
 def requests(numbers: Sequence[int], n: int = 1) -> list[Request]:
@@ -219,7 +229,7 @@ def test_the_circuit_opens_and_keeps_what_was_answered(tmp_path: Path) -> None:
 
 
 def test_a_dead_endpoint_is_not_an_output_of_errors(tmp_path: Path) -> None:
-    with server_with() as server:
+    with FaultServer() as server:
         base_url = server.base_url
     effort = QUICK.model_copy(update={"attempts": 2})
     with pytest.raises(CircuitOpenError, match="3 of the last 3 requests failed"):

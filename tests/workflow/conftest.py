@@ -155,6 +155,4 @@ def done(finished: Checkout, tmp_path: Path, server: FaultServer) -> Checkout:
     path = tmp_path / "done"
     shutil.copytree(finished.path, path, symlinks=True)
     server.forget()
-    return Checkout(
-        path, copy.deepcopy(finished.recipe), dict(finished.environment)
-    )
+    return Checkout(path, copy.deepcopy(finished.recipe), dict(finished.environment))
