@@ -6,6 +6,7 @@ The whole fork server runs inside, so bwrap starts once for a worker, not for a 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def prefix(bwrap: str, library: Path) -> list[str]:
     There is no --proc: bwrap's first process keeps its caller's environment and
     arguments readable there (bubblewrap issue 725).
     """
-    command = [bwrap, "--unshare-all", "--die-with-parent", "--new-session"]
+    # The worker is started without an environment, so without this one's PATH.
+    found = shutil.which(bwrap) or bwrap
+    command = [found, "--unshare-all", "--die-with-parent", "--new-session"]
     interpreter = Path(sys.executable).resolve().parent
     shown = [*server.readable_paths(), str(interpreter), str(Path(sys.prefix) / "bin")]
     shown += [str(library / "retrace"), f"{sys.prefix}/pyvenv.cfg", "/usr/bin"]
