@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
 
 import pytest
 
 from retrace.judging import llm, open_judge
-from retrace.judging.base import Judgement
+from retrace.judging.base import Judge, Judgement
 from retrace.rows import Answer, Domain, Problem, Reason, Usage
 from retrace.sampling import Answer as Reply
 from retrace.sampling import Request
@@ -34,10 +36,22 @@ def judged(
         return [reply(left.pop(0)) for _ in requests]
 
     problem = Problem.make("set", Domain.MATH, "Which n?", Answer(answer=gold))
-    with open_judge({"kind": "llm", "model": "judge"}) as judge:
-        judge.ask = ask  # type: ignore[attr-defined]
-        items = [(problem, f"\\boxed{{{answer}}}") for answer in answers]
-        return list(judge.judge(items)), asked
+    judge = opened()
+    judge.ask = ask  # type: ignore[attr-defined]
+    items = [(problem, f"\\boxed{{{answer}}}") for answer in answers]
+    return list(judge.judge(items)), asked
+
+
+@cache
+def opened() -> Judge[Any]:
+    """One judge for all these tests: the rules' worker starts once."""
+    return open_judge({"kind": "llm", "model": "judge"}).__enter__()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    opened().__exit__(None, None, None)
 
 
 def test_what_the_rules_decide_is_never_asked() -> None:

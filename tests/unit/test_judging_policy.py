@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retrace.judging import equality, open_judge, published
+from retrace.judging.base import Judge
 from retrace.judging.rounding import Rounding
 from retrace.rows import Answer, Domain, Problem, Reason
 
@@ -185,8 +191,23 @@ def test_exact_rounding_accepts_no_rounding() -> None:
 
 def judged(gold: str, response: str, **policy: object) -> Reason:
     problem = Problem.make("policy", Domain.MATH, "?", Answer(answer=gold))
-    with open_judge({"kind": "math", **policy}) as judge:
-        return next(iter(judge.judge([(problem, response)]))).reason
+    (found,) = opened(json.dumps(policy)).judge([(problem, response)])
+    return found.reason
+
+
+OPEN = ExitStack()
+
+
+@cache
+def opened(policy: str) -> Judge[Any]:
+    """A judge for each policy, whose worker starts once."""
+    return OPEN.enter_context(open_judge({"kind": "math", **json.loads(policy)}))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _close() -> Iterator[None]:
+    with OPEN:
+        yield
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def equal(gold: str, answer: str) -> bool | None:
 
 
 @pytest.mark.parametrize("formatting", FORMATTINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(answer=ANSWERS)
 def test_an_answer_equals_itself_in_every_formatting(
     formatting: str, answer: str
@@ -79,26 +79,26 @@ def test_an_answer_equals_itself_in_every_formatting(
     assert equal(answer, FORMATTINGS[formatting](answer))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(answer=ANSWERS)
 def test_structure_alone_knows_an_answer_as_itself(answer: str) -> None:
     assert equality.structural(answer, answer, "exact").equal
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(one=ANSWERS, other=ANSWERS)
 def test_order_of_the_sides_does_not_matter(one: str, other: str) -> None:
     assert equal(one, other) == equal(other, one)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(one=st.integers(-(10**30), 10**30), other=st.integers(-(10**30), 10**30))
 def test_integers_are_equal_only_to_themselves(one: int, other: int) -> None:
     assert equal(str(one), f"{other:,}") is (one == other)
     assert equal(str(one), f"{one:,}".replace(",", "{,}"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(one=EXPRESSIONS, digit=st.integers(1, 9))
 def test_adding_a_constant_changes_an_expression(one: str, digit: int) -> None:
     assert equal(one, f"{one} + {digit}") is False
@@ -113,7 +113,7 @@ def test_lists_have_no_order_and_tuples_have(values: list[str]) -> None:
         assert not equal(f"({', '.join(values)})", f"({', '.join(turned)})")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(answer=ANSWERS)
 def test_what_is_generated_is_read(answer: str) -> None:
     assert latex.read(tidy(answer)).kind
