@@ -90,7 +90,12 @@ class Workspace:
         return (self.root / path).is_file()
 
     def json(self, path: str) -> Json:
-        found: Json = json.loads((self.root / path).read_text("utf-8"))
+        try:
+            found: Json = json.loads((self.root / path).read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is not the JSON that its job wrote: `retrace verify {path}`"
+            ) from error
         return found
 
     def glob(self, pattern: str) -> list[str]:
