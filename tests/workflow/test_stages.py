@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,28 +44,32 @@ class Written:
 
 
 @pytest.fixture(scope="module")
-def written(clone: Clone) -> dict[str, Written]:
-    """The stages of both recipes; each is planned once."""
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_TOKEN", "none")
-        for config in RECIPES:
+def written(clone: Clone) -> Callable[[str], Written]:
+    """The stages of a recipe, which is planned once."""
+
+    @cache
+    def of(config: str) -> Written:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HF_TOKEN", "none")
             plan = jobs.plan(clone.path, [config])
-            text = stages.render(plan, [config], clone.path)
-            found[config] = Written(plan, text, yaml.safe_load(text)["stages"])
-    return found
+        text = stages.render(plan, [config], clone.path)
+        return Written(plan, text, yaml.safe_load(text)["stages"])
+
+    return of
 
 
 def rule_of(stage: str) -> str:
     return re.sub(r"-\d+$", "", stage)
 
 
-@pytest.mark.parametrize("config", RECIPES)
+@pytest.mark.parametrize(
+    "config", [RECIPES[0], pytest.param(RECIPES[1], marks=pytest.mark.long)]
+)
 def test_both_engines_have_the_same_graph(
-    clone: Clone, written: dict[str, Written], config: str
+    clone: Clone, written: Callable[[str], Written], config: str
 ) -> None:
     """Snakemake's rule graph is DVC's graph of stages, both as they print them."""
-    (clone.path / stages.FILE).write_text(written[config].text, "utf-8")
+    (clone.path / stages.FILE).write_text(written(config).text, "utf-8")
     command = [sys.executable, "-m", "snakemake", "--rulegraph", "--configfile", config]
     printed = clone.run(*command)
     names = dict(re.findall(r'(\d+)\[label = "(\w+)"', printed))
@@ -76,15 +81,15 @@ def test_both_engines_have_the_same_graph(
     edges = re.findall(r'"([\w-]+)" -> "([\w-]+)"', clone.dvc("dag", "--dot"))
     stage_edges = {(rule_of(a), rule_of(b)) for a, b in edges if b != OWN}
     assert stage_edges == rules
-    told = {rule_of(name) for name in written[config].told}
+    told = {rule_of(name) for name in written(config).told}
     assert told - {OWN} <= set(settings.RULES)
     assert told - {OWN} == set(names.values()) - {"all"}
 
 
 def test_every_file_of_every_job_is_in_its_stage(
-    written: dict[str, Written],
+    written: Callable[[str], Written],
 ) -> None:
-    told = written["config.yaml"].told
+    told = written(RECIPES[0]).told
     outs = {
         stages.out_of(entry): (name, entry)
         for name, stage in told.items()
@@ -92,7 +97,7 @@ def test_every_file_of_every_job_is_in_its_stage(
     }
     assert all(entry[out]["persist"] for out, (_, entry) in outs.items())
     assert not any("frozen" in stage for stage in told.values())
-    for job in written["config.yaml"].plan.jobs:
+    for job in written(RECIPES[0]).plan.jobs:
         holders = {
             name
             for path in job.outputs
@@ -106,10 +111,10 @@ def test_every_file_of_every_job_is_in_its_stage(
 
 
 def test_confidential_sets_stay_off_the_remotes(
-    clone: Clone, written: dict[str, Written]
+    clone: Clone, written: Callable[[str], Written]
 ) -> None:
-    plan = written["config.yaml"].plan
-    (clone.path / stages.FILE).write_text(written["config.yaml"].text, "utf-8")
+    plan = written("config.yaml").plan
+    (clone.path / stages.FILE).write_text(written("config.yaml").text, "utf-8")
     declared = stages.declared_outs(clone.path)
     private = {out for out, may_leave in declared.items() if not may_leave}
     sets = {n for n, one in plan.config["sets"].items() if one["confidential"]}
