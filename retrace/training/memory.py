@@ -72,10 +72,15 @@ def need(shape: Shape, settings: Settings, layout: Layout) -> Need:
     weights = HALF * shape.parameters * per_rank
     states = (STATES + HALF) * trained * per_rank
     update = FULL * min(SUB_GROUP, trained * per_rank)
-    step = _gathered(shape) + activations(shape, settings) + _head(shape, settings)
+    step = activations(shape, settings) + _head(shape, settings, layout.on_gpu)
+    # The buckets that gradients leave by; weights that are whole on a rank stay there.
+    step += 2 * HALF * min(shape.parameters, BUCKET)
+    if layout.ranks > 1 or settings.offload == OFFLOADS[-1]:
+        step += HALF * min(shape.parameters, LIVE + PREFETCH)
     gather = float(HALF * shape.parameters)
     if not layout.on_gpu:
-        host = PROCESS + weights + states + max(step, update)
+        # A CPU's allocator keeps what a step has freed when the update begins.
+        host = PROCESS + weights + states + update + step
         return Need(0.0, host, gather)
     gpu, host = step, CUDA_PROCESS
     if settings.offload == "none":
@@ -95,9 +100,7 @@ def activations(shape: Shape, settings: Settings) -> float:
 
     With gradient checkpointing, the input of every layer and all of one layer.
     """
-    tokens = settings.max_length
-    if not settings.packing:
-        tokens *= settings.micro_batch_size
+    tokens = _tokens(settings)
     hidden = shape.hidden
     queries = shape.heads * shape.head_size
     keys = shape.kv_heads * shape.head_size
@@ -147,17 +150,19 @@ def _trained(shape: Shape, settings: Settings) -> float:
     return settings.lora.rank * shape.layers * sides
 
 
-def _gathered(shape: Shape) -> float:
-    """Whole parameters at hand, and the buckets that gradients leave by."""
-    live = min(shape.parameters, LIVE + PREFETCH)
-    return HALF * live + 2 * HALF * min(shape.parameters, BUCKET)
+def _tokens(settings: Settings) -> int:
+    """Tokens of the longest micro-batch, with padding."""
+    return settings.max_length * (1 if settings.packing else settings.micro_batch_size)
 
 
-def _head(shape: Shape, settings: Settings) -> float:
-    """The output head: its gradient in float32 and bfloat16, and a tile of logits."""
+def _head(shape: Shape, settings: Settings, on_gpu: bool) -> float:
+    """The output head: its gradient in float32 and bfloat16, and a tile of logits.
+
+    On a GPU one kernel works on the tile; on a CPU float32 copies of it come and go.
+    """
     trained = 0 if settings.lora else (FULL + HALF) * shape.embedding
-    tile = min(settings.max_length, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
-    return trained + 2 * HALF * tile
+    tile = min(_tokens(settings), TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
+    return trained + (2 * HALF if on_gpu else 7 * FULL) * tile
 
 
 def _nearest(
