@@ -45,7 +45,7 @@ demo: install
 	@echo "The report: reports/demo.html"
 
 test: install
-	pytest
+	pytest -n 2 --dist loadfile
 
 # As root, with SLURM's packages; otherwise each test says why it is skipped.
 test-cluster: install

@@ -363,6 +363,8 @@ def separately(full: bool) -> subprocess.Popen[str]:
 def test_with_every_temporary_folder_full_verdicts_are_the_same() -> None:
     if subprocess.run([*APART, "true"], check=False).returncode:
         pytest.skip("no mounts of one's own here")
+    if any(Path(retrace.__file__).is_relative_to(place) for place in PLACES):
+        pytest.skip("this checkout lies where the test puts a full folder")
     output, _ = separately(full=True).communicate("", timeout=120)
     lines = output.splitlines()
     assert lines[:-1] == ["correct", "wrong_answer"] * 2
