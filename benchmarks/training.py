@@ -90,7 +90,7 @@ def on_cpu() -> list[Case]:
             changes={"packing": True, "offload": "optimizer+params"},
         ),
     ]
-    return [Case(PLAIN, SMOL, changes={"micro_batch_size": 4}), *cases]
+    return [Case(PLAIN, SMALL, changes={"micro_batch_size": 4}), *cases]
 
 
 def on_gpus(count: int) -> list[Case]:
