@@ -77,6 +77,7 @@
     try {
       katex.render(source, node, {
         displayMode: display, throwOnError: true, trust: false, strict: "ignore",
+        errorColor: "var(--bad)",
         maxSize: 20, maxExpand: 200,
       });
     } catch {
