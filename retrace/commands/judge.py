@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        config = json.loads(args.policy)
+        config = _policy(args.policy)
         with open_judge(config) as judge:
             found = explain(judge, args.gold, args.answer)
     except ValueError as error:
@@ -43,6 +43,16 @@ def run(args: argparse.Namespace) -> int:
     if found.reason in (Reason.UNPARSABLE_REFERENCE, Reason.JUDGE_ERROR):
         return 2
     return 0 if found.reason is Reason.CORRECT else 1
+
+
+def _policy(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"--policy {text!r} is no JSON ({error}): write it like"
+            ' \'{"kind": "choice"}\''
+        ) from error
 
 
 def explain(judge: Any, gold: str, answer: str) -> Judgement:

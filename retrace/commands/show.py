@@ -36,6 +36,14 @@ def run(args: argparse.Namespace) -> int:
     if len(args.row) < 6:
         print("retrace show: give at least 6 characters of an id", file=sys.stderr)
         return 2
+    missing = ", ".join(str(path) for path in args.files if not path.exists())
+    if missing:
+        print(
+            f"retrace show: {missing} is not here: run the workflow, or name the files"
+            " that hold the row",
+            file=sys.stderr,
+        )
+        return 2
     found = find(args.row, args.files)
     if not found:
         named = ", ".join(str(path) for path in args.files)

@@ -264,9 +264,9 @@ def _contamination(report: dict[str, Any]) -> str:
         parts += [
             "In this run, benchmark problems were planted as leaks of these kinds:",
             table(header, kinds),
-            f"Of {planted['controls']:,} benchmark problems that were not planted,"
-            f" {share(planted['false'], planted['controls'])} were taken for another"
-            f" one. Precision, {_sum(planted)} leaks found of all hits:"
+            f"Of {planted['controls']:,} benchmark problems, each looked up among all"
+            f" others, {share(planted['false'], planted['controls'])} were taken for"
+            f" one of them. Precision, {_sum(planted)} leaks found of all hits:"
             f" {_cell(planted['precision'])}.",
         ]
     return "\n\n".join(parts)

@@ -45,7 +45,7 @@ def read_scores(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """
     files: list[Path] = []
     for path in paths:
-        files += sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        files += [path] if path.is_file() else sorted(path.rglob("*.json"))
     if not files:
         named = ", ".join(str(path) for path in paths)
         raise ScoreFileError(

@@ -341,7 +341,7 @@ def test_a_card_says_where_the_search_missed_its_promise() -> None:
     lines = write_card.card("d", report).splitlines()
     marked = [line for line in lines if "(below)" in line]
     assert marked == ["| renamed | 9 | 8 | 88.9 % **(below)** | 90 % |"]
-    assert any("1 (11.1 %) were taken for another" in line for line in lines)
+    assert any("1 (11.1 %) were taken for one of them" in line for line in lines)
 
 
 def test_the_training_set_loads_without_arguments(tmp_path: Path) -> None:

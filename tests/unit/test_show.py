@@ -76,3 +76,10 @@ def test_no_row_and_too_short_an_id(
     assert main(["show", "ffffffff", str(tmp_path)]) == 1
     assert "no row ffffffff" in capsys.readouterr().err
     assert main(["show", "0aa", str(tmp_path)]) == 2
+
+
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "abcdef12", str(tmp_path / "data")]) == 2
+    assert "data is not here: run the workflow" in capsys.readouterr().err
