@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrace.commands import add_configfile
+
 if TYPE_CHECKING:
     from retrace.config import Recipe
     from retrace.journal import Index
@@ -31,13 +33,7 @@ UNSEEN_PROMPT = 400.0
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("plan", help="requests, tokens and dollars ahead")
-    parser.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config.yaml")],
-        help="config files, each laid over those before it",
-    )
+    add_configfile(parser)
     parser.add_argument(
         "--tokens-per-gpu-second",
         type=float,

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrace.commands import add_configfile
+
 if TYPE_CHECKING:
     from retrace.config import Recipe
     from retrace.replay import Replay
@@ -24,13 +26,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("set")
     parser.add_argument("--rows", type=int, default=50, help="traces (default: 50)")
     parser.add_argument("--seed", type=int, default=0, help="which traces")
-    parser.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config.yaml")],
-        help="config files, each laid over those before it",
-    )
+    add_configfile(parser)
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
     parser.set_defaults(run=run)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from retrace.provenance import ledger
 from retrace.provenance.hashing import Digest, digest
 from retrace.provenance.verify import Fault, Verified
+
+T = TypeVar("T")
 
 THREADS = 8
 PUSH = "whoever has the data: `retrace verify --repair`, then `dvc push`"
@@ -87,21 +89,20 @@ def _open(root: Path, name: str | None) -> Any:
 
 
 def _digest(store: Any, md5: str) -> Digest | None:
+    return _read(store, md5, digest)
+
+
+def _content(store: Any, md5: str) -> bytes | None:
+    return _read(store, md5, lambda file: bytes(file.read()))
+
+
+def _read(store: Any, md5: str, use: Callable[[BinaryIO], T]) -> T | None:
+    """What `use` makes of an object of the remote, or None if it is not there."""
     try:
         with store.fs.open(store.oid_to_path(md5), "rb") as file:
-            return digest(file)
+            return use(file)
     except FileNotFoundError:
         return None
     except Exception as error:
         # Clients of S3, SSH and the like raise what they please.
-        raise RemoteError(f"the remote cannot be read: {error}") from error
-
-
-def _content(store: Any, md5: str) -> bytes | None:
-    try:
-        with store.fs.open(store.oid_to_path(md5), "rb") as file:
-            return bytes(file.read())
-    except FileNotFoundError:
-        return None
-    except Exception as error:
         raise RemoteError(f"the remote cannot be read: {error}") from error
