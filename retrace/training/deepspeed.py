@@ -72,3 +72,13 @@ def start_ranks(threads: int) -> int:
     backend = None if torch.cuda.is_available() else "gloo"
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
     return ranks
+
+
+def end_ranks() -> None:
+    """Leave torch.distributed, when every rank has come to its end.
+
+    A process that ends without it may be aborted by the threads of its connections.
+    """
+    import torch
+
+    torch.distributed.destroy_process_group()

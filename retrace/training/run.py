@@ -22,7 +22,7 @@ from retrace.locking import Lock
 from retrace.rows import TrainingRow
 from retrace.stopping import Stopped
 from retrace.training import checkpoints, follow, memory
-from retrace.training.deepspeed import start_ranks, zero3
+from retrace.training.deepspeed import end_ranks, start_ranks, zero3
 from retrace.training.encoding import Encoder, Example, Lengths
 from retrace.training.packing import Plan, plan
 from retrace.training.settings import Settings, TrainingError
@@ -89,9 +89,11 @@ def train(
     with _in_charge(trainer, job, lengths), trainer.stops_on_signals():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if trainer.stopped:
+            end_ranks()
             raise Stopped(trainer.stopped)
         # Every rank takes part in gathering; only the first one holds the result.
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        end_ranks()
         if not trainer.is_world_process_zero():
             return None
         history = [entry for entry in trainer.state.log_history if "loss" in entry]

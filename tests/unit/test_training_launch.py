@@ -76,6 +76,7 @@ from pathlib import Path
 torch.distributed.init_process_group("gloo")
 rank = torch.tensor([2.0 ** torch.distributed.get_rank()])
 torch.distributed.all_reduce(rank)
+torch.distributed.destroy_process_group()
 name = f"{os.environ['GROUP_RANK']}-{os.environ['LOCAL_RANK']}"
 Path(os.environ["OUT"], name).write_text(f"{rank.item():.0f} {sys.argv[1:]}")
 """
