@@ -101,8 +101,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _confidential(config: dict[str, Any]) -> set[str]:
+    """Sets that are confidential, or come from behind a gate."""
     sets = config.get("sets") or {}
-    return {name for name, about in sets.items() if about.get("confidential")}
+    return {
+        name
+        for name, about in sets.items()
+        if about.get("confidential") or (about.get("source") or {}).get("gated")
+    }
 
 
 def _json_by_name(paths: list[Path]) -> dict[str, Any]:

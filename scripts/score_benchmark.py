@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from retrace import environment
-from retrace.rows import Problem, Trace, Verdict, read_rows, write_lines
+from retrace.rows import Problem, RowError, Trace, Verdict, read_rows, write_lines
 from retrace.scoring import benchmark
 from retrace.scoring.verdicts import MARGIN
 
@@ -28,17 +28,21 @@ def main(arguments: list[str] | None = None) -> int:
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s"
     )
     environment.require(args.software)
-    result = benchmark.score(
-        args.model,
-        args.benchmark,
-        _rows(args.problems, Problem),
-        _rows(args.traces, Trace),
-        _rows(args.verdicts, Verdict),
-        json.loads(args.samples),
-        json.loads(args.protocol),
-        json.loads(args.published),
-        args.margin,
-    )
+    try:
+        result = benchmark.score(
+            args.model,
+            args.benchmark,
+            _rows(args.problems, Problem),
+            _rows(args.traces, Trace),
+            _rows(args.verdicts, Verdict),
+            args.samples,
+            args.protocol,
+            args.published,
+            args.margin,
+        )
+    except (benchmark.ScoreError, RowError, OSError) as error:
+        print(f"score_benchmark: {error}", file=sys.stderr)
+        return 1
     write_lines(args.out, [benchmark.dumps(result)])
     log.info(
         "%s on %s: accuracy %s, %d of %d samples judged",
@@ -59,11 +63,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--traces", type=Path, nargs="+", required=True)
     parser.add_argument("--verdicts", type=Path, nargs="+", required=True)
     parser.add_argument(
-        "--samples", required=True, help="JSON: samples wanted of each set's problems"
+        "--samples",
+        type=_samples,
+        required=True,
+        help="JSON: samples wanted of each set's problems",
     )
-    parser.add_argument("--protocol", default="{}", help="JSON: how the number is made")
     parser.add_argument(
-        "--published", default="[]", help="JSON list of published scores"
+        "--protocol", type=json.loads, default={}, help="JSON: how the number is made"
+    )
+    parser.add_argument(
+        "--published",
+        type=json.loads,
+        default=[],
+        help="JSON list of published scores",
     )
     parser.add_argument(
         "--margin",
@@ -74,6 +86,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--software", nargs="*", default=[], help="name==version pins")
     return parser
+
+
+def _samples(text: str) -> dict[str, int]:
+    counts = json.loads(text)
+    if not isinstance(counts, dict) or not all(
+        type(count) is int and count > 0 for count in counts.values()
+    ):
+        raise argparse.ArgumentTypeError(
+            f'found {text}, expected at least 1 for each set: {{"set": 1}}'
+        )
+    return counts
 
 
 def _rows(files: list[Path], model: type[R]) -> Iterator[R]:

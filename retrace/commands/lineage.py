@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from retrace.provenance.lineage import trace_back, trace_forward
     from retrace.provenance.links import LineageError
     from retrace.provenance.records import RecordError
+    from retrace.report.text import printed_json
 
     if bool(args.row) == bool(args.problem):
         print("retrace lineage: name a ROW, or --from PROBLEM", file=sys.stderr)
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"retrace lineage: {error}", file=sys.stderr)
         return 2
     if args.json:
-        print(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        print(printed_json(found.as_json()))
     else:
         _print(found, args.full)
     return 0 if found.ok else 1

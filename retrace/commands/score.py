@@ -43,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
 def _judge(score: dict[str, Any], strict: bool) -> int:
     line = "{benchmark} {model}: {verdict}".format_map(score)
     code = 0
-    if score["verdict"] == DIFFERS:
-        code = 1
-    elif not score["complete"]:
+    if not score["complete"]:
         line += f", {score['samples_missing']} samples missing"
         code = 3
     elif strict and score["verdict"] == UNDECIDED:
         code = 3
+    if score["verdict"] == DIFFERS:
+        code = 1
     for entry in score["published"]:
         line += "\n  " + _explain(score, entry)
     print(visible(line))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from retrace.report.text import visible
+from retrace.report.text import printed_json, visible
 from retrace.scoring import table
 
 NUMBERS = ("n", "accuracy", "95 % interval")
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"retrace scores: {error}", file=sys.stderr)
         return 2
     if args.json:
-        print(json.dumps(table.records(scores), indent=2, ensure_ascii=False))
+        print(printed_json(table.records(scores)))
     elif args.markdown:
         print(visible(table.markdown(scores)))
     else:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from retrace.report.text import excerpt, visible
+from retrace.report.text import excerpt, printed_json, visible
 
 ID_FIELDS = ("id", "trace_id", "problem_id")
 LONG = 2000
@@ -44,14 +44,18 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    found = find(args.row, args.files)
+    try:
+        found = find(args.row, args.files)
+    except (ValueError, OSError) as error:
+        print(f"retrace show: {error}", file=sys.stderr)
+        return 2
     if not found:
         named = ", ".join(str(path) for path in args.files)
         print(f"retrace show: no row {args.row} in {named}", file=sys.stderr)
         return 1
     if args.json:
         rows = [{"file": str(path), "row": row} for path, row in found]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(printed_json(rows))
     else:
         _print(found, args.full)
     return 0
@@ -83,10 +87,17 @@ def _rows(file: Path, wanted: str, fields: tuple[str, ...]) -> Iterator[dict[str
     """Rows of a file with that id in one of the fields; others are not parsed."""
     needle = f'"{wanted}'.encode()
     with open(file, "rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, start=1):
             if needle not in line:
                 continue
-            row = json.loads(line)
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(
+                    f"{file}:{number}: not JSON ({error}); expected a row on each line"
+                ) from error
+            if not isinstance(row, dict):
+                continue
             if any(str(row.get(field, "")).startswith(wanted) for field in fields):
                 yield row
 

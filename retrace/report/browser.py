@@ -7,22 +7,23 @@ there; within one, the hash in a trace's id decides, which nobody chose.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from retrace.report.confidential import Quotations, closed_problems, hidden_problems
 from retrace.report.inputs import Inputs
 from retrace.report.summary import Fate, Summary, TraceFacts, rows
-from retrace.report.text import excerpt, visible
+from retrace.report.text import excerpt, script_json, visible
 from retrace.rows import Problem, Rewrite, Trace, Verdict
 from retrace.sections import parse
 
 MAX_TEXT = 24_000
 MAX_STATEMENT = 6_000
 MAX_DETAIL = 600
-# Stages of curation that compare with benchmarks have this in their name.
-OVERLAP = "contamin"
 HIDDEN = "Not shown: confidential, or too near to a confidential benchmark."
 
 Json = dict[str, Any]
+NOT_SHOWN: Json = {"statement": HIDDEN, "confidential": True}
 
 
 def browse(inputs: Inputs, summary: Summary) -> Json:
@@ -32,10 +33,11 @@ def browse(inputs: Inputs, summary: Summary) -> Json:
         key: _facts(key, summary.traces[key], summary.fates.get(key, []))
         for key in chosen
     }
-    hidden = hidden_problems(inputs, summary)
+    closed = closed_problems(inputs)
+    hidden = hidden_problems(closed, inputs, summary)
     opened = {key for key in chosen if summary.traces[key].problem_id not in hidden}
     for key in set(chosen) - opened:
-        shown[key]["fates"] = [{**fate, "detail": ""} for fate in shown[key]["fates"]]
+        _strip(shown[key])
     for trace in rows(inputs.traces, Trace):
         if trace.trace_id in opened:
             shown[trace.trace_id] |= _texts(trace)
@@ -45,17 +47,23 @@ def browse(inputs: Inputs, summary: Summary) -> Json:
     for rewrite in rows(inputs.rewrites, Rewrite):
         if rewrite.trace_id in opened:
             shown[rewrite.trace_id]["rewrite"] = _rewrite(rewrite)
+    problems = _problems(inputs, {row["problem"] for row in shown.values()}, hidden)
+    if closed:
+        _conceal(Quotations(closed), shown, problems)
+    kept = sorted(
+        _within(inputs.max_bytes, shown, problems),
+        key=lambda key: _order(summary, key),
+    )
+    wanted = {shown[key]["problem"] for key in kept}
     return {
-        "problems": _problems(
-            inputs, {row["problem"] for row in shown.values()}, hidden
-        ),
-        "rows": list(shown.values()),
+        "problems": {key: one for key, one in problems.items() if key in wanted},
+        "rows": [shown[key] for key in kept],
         "total": len(summary.traces),
     }
 
 
 def choose(inputs: Inputs, summary: Summary) -> list[str]:
-    """Ids of the traces to show, by model, set and sample, within both limits."""
+    """Ids of the traces to show, in the order in which they are drawn."""
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for key in sorted(summary.traces):
         trace = summary.traces[key]
@@ -69,28 +77,53 @@ def choose(inputs: Inputs, summary: Summary) -> list[str]:
         for queue in queues:
             if turn < len(queue) and len(chosen) < inputs.max_rows and room > 0:
                 chosen.append(queue[turn])
-                size = min(2 * summary.traces[queue[turn]].size, 2 * MAX_TEXT)
-                room -= size + 1500
-    return sorted(chosen, key=lambda key: _order(summary, key))
+                room -= min(summary.traces[queue[turn]].size, MAX_TEXT) + 500
+    return chosen
 
 
-def hidden_problems(inputs: Inputs, summary: Summary) -> set[str]:
-    """Problems that are never shown: those of confidential sets, and their look-alikes.
-
-    A training problem that decontamination threw out may be a benchmark's own text, so
-    where any set is confidential none of those is shown either.
-    """
-    if not inputs.confidential:
-        return set()
-    hidden = {
-        problem_id
-        for problem_id, set_name in summary.sets.items()
-        if set_name in inputs.confidential
+def _conceal(quotations: Quotations, shown: Mapping[str, Json], problems: Json) -> None:
+    """Take out of rows and problems whatever quotes a closed problem."""
+    quoting = {
+        key
+        for key, problem in problems.items()
+        if any(map(quotations.stand_in, _strings(problem)))
     }
-    for key, fates in summary.fates.items():
-        if key in summary.traces and any(OVERLAP in fate.stage for fate in fates):
-            hidden.add(summary.traces[key].problem_id)
-    return hidden
+    problems |= dict.fromkeys(quoting, NOT_SHOWN)
+    for row in shown.values():
+        known = problems.get(row["problem"])
+        if known == NOT_SHOWN or any(map(quotations.stand_in, _strings(row))):
+            _strip(row)
+
+
+def _strip(row: Json) -> None:
+    """Leave ids, verdict and reasons."""
+    for part in ("thought", "solution", "error", "answer", "by", "detail", "rewrite"):
+        row.pop(part, None)
+    row["fates"] = [{**fate, "detail": ""} for fate in row["fates"]]
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text in a nest of mappings and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for entry in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(entry)
+
+
+def _within(limit: int, shown: Mapping[str, Json], problems: Json) -> list[str]:
+    """The first rows that, with their problems, have `limit` bytes of JSON or less."""
+    kept: list[str] = []
+    told: set[str] = set()
+    for key, row in shown.items():
+        limit -= len(script_json(row).encode())
+        if row["problem"] not in told:
+            told.add(row["problem"])
+            limit -= len(script_json(problems.get(row["problem"])).encode())
+        if limit < 0:
+            break
+        kept.append(key)
+    return kept
 
 
 def _order(summary: Summary, key: str) -> tuple[int, str, str, str, int, str]:
@@ -159,7 +192,7 @@ def _problems(inputs: Inputs, wanted: set[str], hidden: set[str]) -> Json:
         if problem.problem_id not in wanted:
             continue
         if problem.problem_id in hidden:
-            result[problem.problem_id] = {"statement": HIDDEN, "confidential": True}
+            result[problem.problem_id] = NOT_SHOWN
             continue
         result[problem.problem_id] = {
             "statement": excerpt(visible(problem.statement), MAX_STATEMENT),

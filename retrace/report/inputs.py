@@ -60,7 +60,7 @@ class Inputs:
     confidential: frozenset[str] = frozenset()
     commit: str = ""
     max_rows: int = 1500
-    max_bytes: int = 14_000_000
+    max_bytes: int = 16_000_000
 
     def section(self, name: str) -> Json:
         """A section of the config, empty where there is none."""

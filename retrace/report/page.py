@@ -147,6 +147,8 @@ def compare_all(inputs: Inputs) -> list[Json]:
             for first in scores[:index]:
                 if trained and second["model"] not in students:
                     continue
+                if not comparison.comparable(first, second):
+                    continue
                 pair = comparison.between_models(first, second)
                 pairs.append({"order": order, **pair})
     return comparison.corrected(pairs)
@@ -200,10 +202,6 @@ def glances(
     for model in dict.fromkeys(s["model"] for g in groups for s in g.scores):
         if not students or model in students:
             cards.append(_against_published(model, groups))
-    accuracy = {
-        (score["benchmark"], score["model"]): table.number(score["accuracy"])
-        for score in inputs.scores
-    }
     between: dict[tuple[str, str], list[Json]] = defaultdict(list)
     for pair in pairs:
         if pair["second"] in students and pair["first"] not in students:
@@ -212,8 +210,8 @@ def glances(
         rows = [
             (
                 pair["benchmark"],
-                accuracy[pair["benchmark"], second],
-                accuracy[pair["benchmark"], first],
+                table.number(pair["second_score"]),
+                table.number(pair["first_score"]),
                 _points(pair["difference"], bool(pair["protocol_differences"])),
                 pair["verdict"],
             )

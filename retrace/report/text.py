@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 # C0 and C1 controls but tab and newline, marks and overrides of writing direction,
-# invisible spaces, separators that JavaScript takes for newlines, lone surrogates.
+# invisible spaces and tags, separators that JavaScript takes for newlines, lone
+# surrogates.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069"
-    "\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
 
@@ -35,6 +36,12 @@ def script_json(value: Any) -> str:
     """JSON that can stand in a script element: nothing in it ends the element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def printed_json(value: Any) -> str:
+    """JSON for a terminal or a pipe: what would act is escaped, and the value stays."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return _UNSAFE.sub(lambda match: json.dumps(match.group())[1:-1], text)
 
 
 def _name(match: re.Match[str]) -> str:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from retrace.rows import Domain, Problem, Reason, Trace, Verdict
 from retrace.scoring import comparison
 from retrace.scoring.estimates import Interval, majority, mean_interval, pass_at_k
-from retrace.scoring.verdicts import MARGIN
+from retrace.scoring.verdicts import MARGIN, NOTHING_JUDGED
 
 NOT_JUDGED = frozenset(
     {Reason.UNCHECKED, Reason.JUDGE_ERROR, Reason.UNPARSABLE_REFERENCE}
@@ -35,6 +35,8 @@ CATEGORIES = (
 )
 FLAW = "flaw"
 LONG_TEXT = 80
+EXAMPLES = "shots"
+R = TypeVar("R", Problem, Trace, Verdict)
 
 
 class ScoreError(ValueError):
@@ -96,6 +98,7 @@ def score(
         ScoreError: rows that belong to other problems, traces or sample counts.
     """
     items, tokens = collect(problems, traces, verdicts, samples)
+    protocol = _without_examples(protocol)
     result: dict[str, Any] = {"benchmark": benchmark, "model": model}
     result |= summary(items)
     result["reasons"] = _counts(items)
@@ -113,11 +116,21 @@ def score(
     correct = [item.correct for item in items if item.judged]
     judged = [item.judged for item in items if item.judged]
     result["published"] = [
-        comparison.with_published(correct, judged, entry, protocol, margin)
+        comparison.with_published(
+            correct,
+            judged,
+            {**entry, "protocol": _without_examples(entry.get("protocol") or {})},
+            protocol,
+            margin,
+        )
         for entry in entries
         if judged
     ]
-    result["verdict"] = comparison.overall(result["published"])
+    result["verdict"] = (
+        comparison.overall(result["published"])
+        if judged or not entries
+        else NOTHING_JUDGED
+    )
     result["items"] = [_item(item) for item in items]
     return result
 
@@ -129,12 +142,15 @@ def collect(
     samples: Mapping[str, int],
 ) -> tuple[list[Item], Tokens]:
     """Join rows into one item for each problem, in the order of the problems."""
-    items = {problem.problem_id: _new_item(problem, samples) for problem in problems}
+    items = {
+        problem.problem_id: _new_item(problem, samples)
+        for problem in _once(problems, "problem_id")
+    }
     if not items:
         raise ScoreError("no problems: a benchmark needs at least one")
-    found = {verdict.trace_id: verdict for verdict in verdicts}
+    found = {verdict.trace_id: verdict for verdict in _once(verdicts, "trace_id")}
     prompt = completion = count = truncated = 0
-    for trace in traces:
+    for trace in _once(traces, "trace_id"):
         item = items.get(trace.problem_id)
         if item is None:
             raise ScoreError(
@@ -196,6 +212,19 @@ def percent(share: float) -> float:
 
 
 # --- Joining rows ---------------------------------------------------------------------
+
+
+def _once(rows: Iterable[R], field: str) -> Iterator[R]:
+    """The rows, if no id comes twice: it would count twice, or hide another."""
+    seen: set[str] = set()
+    for row in rows:
+        key = getattr(row, field)
+        if key in seen:
+            raise ScoreError(
+                f"two {type(row).__name__} rows have {field} {key}: give each file once"
+            )
+        seen.add(key)
+        yield row
 
 
 def _new_item(problem: Problem, samples: Mapping[str, int]) -> Item:
@@ -325,6 +354,22 @@ def _short(value: Any) -> Any:
     if isinstance(value, str) and (len(value) > LONG_TEXT or "\n" in value):
         return _hash(value)
     return value
+
+
+def _without_examples(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A protocol with few-shot examples as a hash, however short they are: a score is
+    published, and the set that they come from may be confidential.
+    """
+    found: dict[str, Any] = {}
+    for key, value in protocol.items():
+        if key == EXAMPLES and value:
+            text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+            found[key] = _hash(text)
+        elif isinstance(value, Mapping):
+            found[key] = _without_examples(value)
+        else:
+            found[key] = value
+    return found
 
 
 def _hash(text: str) -> str:

@@ -125,6 +125,8 @@ def between_models(
         "benchmark": first["benchmark"],
         "first": first["model"],
         "second": second["model"],
+        "first_score": round(100 * float(shares[:, 0].mean()), 4),
+        "second_score": round(100 * float(shares[:, 1].mean()), 4),
         "difference": round(100 * difference, 4),
         "low": round(100 * low, 4),
         "high": round(100 * high, 4),
@@ -139,6 +141,11 @@ def between_models(
             _without_model(first["protocol"]), _without_model(second["protocol"])
         ),
     }
+
+
+def comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two scores have a problem that both have judged samples of."""
+    return bool(_pairs(first, second))
 
 
 def corrected(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -318,4 +325,6 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "nothing" if value in (None, "") else str(value)

@@ -26,6 +26,23 @@ PLOT_COLUMNS = (
     "low",
     "high",
 )
+KEYS = (
+    "benchmark",
+    "model",
+    "accuracy",
+    "low",
+    "high",
+    "complete",
+    "problems",
+    "samples_expected",
+    "samples_judged",
+    "samples_missing",
+    "published",
+    "verdict",
+    "categories",
+    "items",
+)
+"""What every score file has."""
 CAVEAT = "*"
 UNLIKE = (
     "the published number was made by another protocol, or its protocol is not stated:"
@@ -45,13 +62,13 @@ def read_scores(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """
     files: list[Path] = []
     for path in paths:
-        files += [path] if path.is_file() else sorted(path.rglob("*.json"))
-    if not files:
-        named = ", ".join(str(path) for path in paths)
-        raise ScoreFileError(
-            f"no scores in {named}: run the rule score_benchmark first"
-        )
-    scores = [_read(path) for path in files]
+        found = [path] if path.is_file() else sorted(path.rglob("*.json"))
+        if not found:
+            raise ScoreFileError(
+                f"no scores in {path}: run the rule score_benchmark first"
+            )
+        files += found
+    scores = [_read(path) for path in dict.fromkeys(files)]
     return sorted(scores, key=lambda score: (score["benchmark"], score["model"]))
 
 
@@ -146,12 +163,13 @@ def _read(path: Path) -> dict[str, Any]:
         score = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ScoreFileError(f"{path}: not JSON: {error}") from error
-    if not isinstance(score, dict) or not {"benchmark", "model", "items"} <= set(score):
+    missing = [key for key in KEYS if not isinstance(score, dict) or key not in score]
+    if missing:
         raise ScoreFileError(
-            f"{path}: not a score: expected the keys benchmark, model and items,"
-            " as score_benchmark writes them"
+            f"{path}: not a score: without {', '.join(missing)}; expected a file as"
+            " score_benchmark writes it"
         )
-    return score
+    return dict(score)
 
 
 def _line(values: Sequence[str]) -> str:

@@ -15,8 +15,21 @@ from retrace.journal import Journal
 from retrace.report import browser, costs, curation, exports
 from retrace.report.inputs import Asked, Inputs, Timing
 from retrace.report.page import build as page_of
+from retrace.report.summary import summarise
 from retrace.report.text import excerpt, script_json, visible
-from retrace.rows import RejectedRow, read_rows, write_rows
+from retrace.rows import (
+    Answer,
+    Domain,
+    Problem,
+    Reason,
+    RejectedRow,
+    Trace,
+    Usage,
+    Verdict,
+    read_rows,
+    write_rows,
+)
+from retrace.scoring.benchmark import score
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -176,6 +189,69 @@ def test_a_look_alike_of_a_confidential_problem_is_not_shown(tmp_path: Path) -> 
     assert all("solution" not in row and "answer" not in row for row in hidden)
 
 
+QUOTE = (
+    "A cuvette holds three grams of a pale yellow salt whose colour fades within"
+    " an hour of standing in bright daylight."
+)
+
+
+def with_statement(path: Path, statement: str, **meta: Any) -> Problem:
+    """Give the first problem of a file another statement, under its own id."""
+    first, *others = read_rows(path, Problem)
+    changed = first.model_copy(
+        update={"statement": statement, "meta": {**first.meta, **meta}}
+    )
+    write_rows(path, [changed, *others])
+    return changed
+
+
+@pytest.mark.parametrize("closed", ["gated", "canary"])
+def test_what_quotes_a_confidential_problem_is_not_shown(
+    closed: str, tmp_path: Path
+) -> None:
+    """The problem's words in an open set, in a trace, and in a reason."""
+    arguments = synthetic.write_recipe(tmp_path, synthetic.Size(8, 4, 30))
+    at = arguments.index("--config") + 1
+    config = json.loads(arguments[at])
+    config["sets"]["diamond"] = {
+        "confidential": False,
+        "source": {"gated": closed == "gated"},
+    }
+    arguments[at] = json.dumps(config)
+    data = tmp_path / "data"
+    mark = {"canary": "a mark"} if closed == "canary" else {}
+    with_statement(data / "problems/diamond/0000.jsonl", f"{QUOTE} Why?", **mark)
+    with_statement(data / "problems/train-sums/0000.jsonl", f"Solve: {QUOTE} 1+1?")
+    path = data / "traces/teacher/train-algebra/0000.jsonl"
+    first, *others = read_rows(path, Trace)
+    write_rows(path, [first.model_copy(update={"text": f"Like $ {QUOTE}$"}), *others])
+    out = tmp_path / "r.html"
+    build_report.main([*arguments, "--out", str(out)])
+    page = out.read_text("utf-8")
+    assert "pale yellow salt" not in page
+    quoting = [r for r in rows_of(page)["rows"] if r["id"] == first.trace_id]
+    assert quoting
+    assert "solution" not in quoting[0]
+
+
+def test_the_page_keeps_to_its_size_whatever_is_written(tmp_path: Path) -> None:
+    """Texts that are far longer as JSON than they are in letters."""
+    attack = "数<\x1b\u202e" * 2000
+    synthetic.write_recipe(tmp_path, synthetic.Size(4, 2, 10), [attack] * 20)
+    inputs = Inputs(
+        "r",
+        "",
+        {},
+        max_bytes=100_000,
+        problems=sorted((tmp_path / "data/problems").rglob("*.jsonl")),
+        traces=sorted((tmp_path / "data/traces").rglob("*.jsonl")),
+        verdicts=sorted((tmp_path / "data/verdicts").rglob("*.jsonl")),
+    )
+    found = browser.browse(inputs, summarise(inputs))
+    assert 10 < len(found["rows"]) < found["total"]
+    assert len(script_json(found).encode()) < 110_000
+
+
 def test_what_is_not_committed_or_not_verified_is_said() -> None:
     datasets = {"a": {"teacher": "t", "mixture": {}, "curation": {"verify": False}}}
     shown = page_of(Inputs("r", "", {"datasets": datasets}, commit="0a1b-dirty"))
@@ -201,6 +277,52 @@ def test_students_side_by_side(tmp_path: Path) -> None:
     assert re.search(r'seed</th>\s*<td>2</td>\s*<td class="changed">1</td>', table)
     assert "dataset.teacher" not in table
     assert len(re.findall("<b>[0-9.]+</b>", table)) == 6
+
+
+def test_models_without_a_common_problem_still_make_a_report() -> None:
+    """Each has the samples that the other lacks: no pair, and both scores."""
+    scores = []
+    for number, model in enumerate(("base", "student")):
+        problems, traces, verdicts = two_problems()
+        scores.append(
+            score(
+                model,
+                "sums",
+                problems,
+                [traces[number]],
+                [verdicts[number]],
+                {"sums": 1},
+                {},
+            )
+        )
+    shown = page_of(Inputs("some", "", {}, scores=scores))
+    assert "2 of 2 scores are incomplete" in shown
+    assert "Models against each other" not in shown
+
+
+def two_problems() -> tuple[list[Problem], list[Trace], list[Verdict]]:
+    problems = [
+        Problem.make("sums", Domain.MATH, f"1 + {number}?", Answer(answer="1"))
+        for number in range(2)
+    ]
+    ids = [problem.problem_id for problem in problems]
+    traces = [
+        Trace(
+            trace_id=key,
+            problem_id=key,
+            model="any",
+            sample=0,
+            text="1",
+            finish_reason="stop",
+            usage=Usage(),
+        )
+        for key in ids
+    ]
+    verdicts = [
+        Verdict(trace_id=key, problem_id=key, sample=0, ok=True, reason=Reason.CORRECT)
+        for key in ids
+    ]
+    return problems, traces, verdicts
 
 
 def test_a_skipped_benchmark_has_a_row_with_its_reason() -> None:

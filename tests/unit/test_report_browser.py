@@ -86,6 +86,8 @@ def watched(browser: Browser, report: str) -> Iterator[Watched]:
     context = browser.new_context(
         viewport={"width": 1440, "height": 900}, offline=True, reduced_motion="reduce"
     )
+    # What a busy machine does late is no fault of the page.
+    context.set_default_timeout(120_000)
     watched = Watched(context.new_page())
     watched.page.goto(report)
     yield watched
@@ -185,6 +187,17 @@ def test_mathematics_and_code_render(watched: Watched) -> None:
     assert "print(" in page.locator("#row .prose pre").first.inner_text()
     font = page.evaluate("document.fonts.check('16px KaTeX_Main')")
     assert font is True
+
+
+def test_a_formula_stands_in_its_line_where_there_is_room(watched: Watched) -> None:
+    page = watched.page
+    page.select_option("#filter-set", "train-algebra")
+    page.fill("#search", "Find $x$")
+    page.set_viewport_size({"width": 130, "height": 844})
+    page.wait_for_function("document.querySelector('#row .prose > .wide')")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.wait_for_function("!document.querySelector('#row .prose > .wide')")
+    assert page.locator("#row .prose > span").count() > 3
 
 
 def test_prices_are_not_mathematics(watched: Watched) -> None:

@@ -141,8 +141,9 @@ def test_flawed_problems_are_reported_with_and_without() -> None:
 def test_nothing_judged_has_no_accuracy() -> None:
     result = scored([["unchecked"]], published=[{"score": 40.0}])
     assert result["accuracy"] is None
-    assert result["verdict"] == "not published"
+    assert result["verdict"] == "nothing judged"
     assert table.cells(result)[3] == "–"
+    assert scored([["unchecked"]])["verdict"] == "not published"
 
 
 def test_rows_that_do_not_belong_together_are_refused() -> None:
@@ -155,6 +156,30 @@ def test_rows_that_do_not_belong_together_are_refused() -> None:
         benchmark.collect(problems, traces, verdicts, {"other": 1})
     with pytest.raises(benchmark.ScoreError, match="more than"):
         benchmark.collect(*rows([["correct", "correct"]]), {"sums": 1})
+
+
+@pytest.mark.parametrize("twice", range(3))
+def test_a_row_that_comes_twice_is_refused(twice: int) -> None:
+    given = list(rows([["correct"], ["wrong_answer"]]))
+    given[twice] += given[twice][:1]  # type: ignore[operator]
+    with pytest.raises(benchmark.ScoreError, match="rows have"):
+        benchmark.collect(*given, {"sums": 2})  # type: ignore[arg-type]
+
+
+def test_examples_of_a_protocol_are_hashed_however_short() -> None:
+    shots = [{"problem": "1 + 1?", "answer": "2"}]
+    protocol = {"sets": {"sums": {"shots": shots, "judge": {"kind": "math"}}}}
+    given = benchmark.score(
+        "small",
+        "sums",
+        *rows([["correct"]]),
+        {"sums": 1},
+        protocol,
+        [{"score": 9.0, "protocol": {"shots": []}}],
+    )
+    assert "1 + 1?" not in json.dumps(given)
+    assert given["protocol"]["sets"]["sums"]["judge"] == {"kind": "math"}
+    assert "shots" in given["published"][0]["protocol"]["differences"][0]
 
 
 def test_long_texts_of_the_protocol_are_hashed() -> None:
@@ -252,6 +277,22 @@ def test_a_file_that_is_no_score(
     assert table_command.run(_args(table_command, "scores", tmp_path)) == 2
     assert "not a score" in capsys.readouterr().err
     assert gate.run(_args(gate, "score", tmp_path / "nothing.json")) == 2
+    write_score(tmp_path / "run", [["correct"]] * 9, 90.0)
+    args = _args(gate, "score", tmp_path / "run" / "scores")
+    args.files.append(tmp_path / "missing.json")
+    assert gate.run(args) == 2
+    assert "no scores in" in capsys.readouterr().err
+
+
+def test_rows_that_do_not_fit_are_one_line_of_the_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(AssertionError):
+        write_score(tmp_path, [["correct", "correct"]], 50)
+    assert capsys.readouterr().err.startswith("score_benchmark: problem ")
+    with pytest.raises(SystemExit):
+        score_benchmark.main(["--samples", '{"sums": 0}'])
+    assert "expected at least 1" in capsys.readouterr().err
 
 
 def _args(command: Any, name: str, path: Path, **more: Any) -> Any:

@@ -208,8 +208,17 @@ def test_equal_models_are_not_told_apart() -> None:
 def test_models_without_a_common_problem_are_refused() -> None:
     other = score("b", [1])
     other["items"][0]["problem_id"] = "elsewhere"
+    assert not comparison.comparable(score("a", [1]), other)
     with pytest.raises(ValueError, match="share no judged problem"):
         comparison.between_models(score("a", [1]), other)
+
+
+def test_the_scores_of_a_pair_are_those_of_its_common_problems() -> None:
+    first, second = score("base", [1, 0, 0, 0]), score("student", [1, 1, 0, 1])
+    first["items"][3]["judged"] = 0
+    pair = comparison.between_models(first, second)
+    assert (pair["first_score"], pair["second_score"]) == (33.3333, 66.6667)
+    assert pair["difference"] == pytest.approx(33.3333, abs=1e-3)
 
 
 def test_what_names_a_model_is_no_difference_of_protocol() -> None:

@@ -60,6 +60,29 @@ def test_foreign_text_does_nothing(
     assert "[bold red]not bold[/]" in shown.replace("\n", "")
 
 
+def test_foreign_text_does_nothing_as_json_either(
+    problem: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statement = problem.statement + "\x9b2J \U000e0041"
+    write_rows(
+        tmp_path / "problems/sums/0000.jsonl",
+        [problem.model_copy(update={"statement": statement})],
+    )
+    assert main(["show", problem.problem_id, str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr().out
+    assert not set(shown) & {"\x1b", "\x07", "\x9b", "\u202e", "\U000e0041"}
+    assert json.loads(shown)[0]["row"]["statement"] == statement
+
+
+def test_a_damaged_line_is_named(
+    problem: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open(tmp_path / "traces/small/sums/0000.jsonl", "a") as file:
+        file.write('{"trace_id": "0aaaaaaa", "text')
+    assert main(["show", "0aaaaa", str(tmp_path)]) == 2
+    assert "0000.jsonl:3: not JSON" in capsys.readouterr().err
+
+
 def test_long_texts_are_cut_unless_full(
     problem: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

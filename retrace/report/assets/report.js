@@ -88,13 +88,21 @@
     return node;
   }
 
-  // A formula that is wider than its text scrolls by itself, also by keyboard.
+  // A formula that is wider than its text scrolls by itself, also by keyboard. Widths
+  // change with the window, so all are measured anew as they would stand in the line.
   function fit(part) {
-    for (const node of part.querySelectorAll(".prose > span")) {
-      if (node.getBoundingClientRect().right > node.parentElement.getBoundingClientRect().right + 1) {
-        node.className = "display";
-        node.tabIndex = 0;
-      }
+    const formulas = [...part.querySelectorAll(".prose > span")];
+    for (const node of formulas) {
+      if (node.classList.contains("wide")) node.className = "";
+      node.removeAttribute("tabindex");
+    }
+    for (const node of formulas) {
+      const display = node.className === "display";
+      const wide = display
+        ? node.scrollWidth > node.clientWidth + 1
+        : node.getBoundingClientRect().right > node.parentElement.getBoundingClientRect().right + 1;
+      if (wide) node.tabIndex = 0;
+      if (wide && !display) node.className = "display wide";
     }
   }
 
