@@ -171,6 +171,8 @@ def headline(inputs: Inputs) -> list[str]:
             f"Of {verdicts.total()} {scores} with a published number:"
             f" {', '.join(parts)}."
         )
+    elif inputs.scores:
+        lines.append("No number was published for these scores to compare with.")
     incomplete = sum(not score["complete"] for score in inputs.scores)
     if incomplete:
         lines.append(

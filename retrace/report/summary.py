@@ -194,7 +194,8 @@ def _funnel_row(
             if fate.row:
                 kept += 1
             else:
-                rejected[f"{fate.stage}: {fate.reason}"] += 1
+                told = [fate.stage, fate.reason]
+                rejected[": ".join(dict.fromkeys(told))] += 1
     return FunnelRow(
         dataset=dataset,
         set=set_name,

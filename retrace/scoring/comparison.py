@@ -327,4 +327,4 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "nothing" if value in (None, "") else str(value)
+    return "nothing" if value in (None, "", [], {}) else str(value)

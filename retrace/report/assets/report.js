@@ -312,7 +312,7 @@
       if (row.rewrite) add("rewrite", "", `by ${row.rewrite.by}, ${words(row.rewrite.reason)}`);
       for (const fate of row.fates) {
         if (fate.row) add(`training row of ${fate.dataset}`, fate.row, "");
-        else add(`left out of ${fate.dataset}`, "", `${words(fate.stage)}: ${words(fate.reason)}${fate.detail ? ", " + fate.detail : ""}`);
+        else add(`left out of ${fate.dataset}`, "", `${[...new Set([fate.stage, fate.reason])].map(words).join(": ")}${fate.detail ? ", " + fate.detail : ""}`);
       }
       const kept = row.fates.find((fate) => fate.row);
       return element("div", "", steps, element("p", "muted", "Check every hash on the way: ", element("code", "", `retrace lineage ${kept ? kept.row : row.id}`)));
