@@ -106,6 +106,10 @@ class Journal:
     def get(self, key: str) -> Entry | None:
         return self._index.get(key)
 
+    def was_refused(self, key: str) -> bool:
+        """Whether an earlier run was refused this request for good."""
+        return key in self._index.refused
+
     def sign(self, contract: dict[str, Any]) -> str:
         """Name the contract of the answers that follow; return its id."""
         self._contract_id = content_id(contract)
@@ -146,6 +150,7 @@ class Journal:
 
     def _write(self, line: dict[str, Any]) -> int:
         """Append a line and return its offset. A failed write leaves no half line."""
+        self._lock.check()
         data = encode_line(line)
         offset = self._size
         view = memoryview(data)
@@ -170,6 +175,8 @@ class Index:
         self._places: dict[bytes, int] = {}
         self._contracts: list[dict[str, dict[str, Any]]] = []
         self._open: dict[int, BinaryIO] = {}
+        self.refused: set[str] = set()
+        """Keys that an earlier run was refused for good."""
 
     def __contains__(self, key: str) -> bool:
         return bytes.fromhex(key) in self._places
@@ -189,6 +196,10 @@ class Index:
             elif body.startswith(b'"contract_id":"'):
                 line = json.loads(b"{" + body)
                 self._contracts[number][line["contract_id"]] = line["contract"]
+            elif body.startswith(b'"note":"failure"'):
+                line = json.loads(b"{" + body)
+                if line["kind"] == "refused" and "key" in line:
+                    self.refused.add(line["key"])
 
     def get(self, key: str) -> Entry | None:
         place = self._places.get(bytes.fromhex(key))
@@ -251,8 +262,13 @@ def journals_under(folder: Path) -> list[Path]:
 
 def encode_line(line: dict[str, Any]) -> bytes:
     """A line with its checksum first; keeps the order of the other keys."""
-    body = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()[1:]
+    body = encode_body(line)
     return b'{"crc":"%08x",' % zlib.crc32(body) + body + b"\n"
+
+
+def encode_body(line: dict[str, Any]) -> bytes:
+    """The part of a line that its checksum is of."""
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()[1:]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -284,8 +300,9 @@ def compact(folder: Path) -> Compacted:
     """Rewrite the journals of a model without repeated answers and old notes.
 
     Takes the lock of every journal first, so it refuses while any job writes one. A
-    key that several journals hold stays in the first of them by name. The latest `run`
-    and `end` notes stay, so that `retrace status` still knows what was done.
+    key that several journals hold stays in the first of them by name; of the others a
+    note stays that says what they cost. Notes that still matter stay: runs and their
+    ends, which say what GPUs cost, batches that are out, and refused requests.
 
     Raises:
         LockedError: a job is running.
@@ -311,30 +328,61 @@ def compact(folder: Path) -> Compacted:
 
 
 def _compact_file(path: Path, seen: set[bytes], done: Compacted) -> None:
-    last_notes: dict[str, int] = {}
-    for offset, body in _checked_lines(path):
-        if body.startswith(b'"note":"'):
-            last_notes[json.loads(b"{" + body)["note"]] = offset
-    keep_notes = {last_notes[kind] for kind in ("run", "end") if kind in last_notes}
+    out_now = _batches_out(path)
     temporary = path.with_name(f".{path.name}.compact")
     done.bytes_before += path.stat().st_size
     with open(temporary, "wb") as out:
-        for offset, body in _checked_lines(path):
-            if body.startswith(b'"key":"'):
-                key = body[KEY_AT : KEY_AT + KEY_HEX]
-                if key in seen:
-                    done.dropped += 1
-                    continue
-                seen.add(key)
+        for _, body in _checked_lines(path):
+            kept = _compact_line(body, seen, out_now)
+            if body.startswith(b'"key":"') and kept == body:
                 done.kept += 1
-            elif body.startswith(b'"note":"') and offset not in keep_notes:
+            elif kept != body:
                 done.dropped += 1
-                continue
-            out.write(b'{"crc":"%08x",' % zlib.crc32(body) + body + b"\n")
+            if kept:
+                out.write(b'{"crc":"%08x",' % zlib.crc32(kept) + kept + b"\n")
         out.flush()
         os.fsync(out.fileno())
     os.replace(temporary, path)
     done.bytes_after += path.stat().st_size
+
+
+def _compact_line(body: bytes, seen: set[bytes], out_now: set[str]) -> bytes:
+    """What stays of a line: all of it, what it cost, or nothing."""
+    if body.startswith(b'"key":"'):
+        key = body[KEY_AT : KEY_AT + KEY_HEX]
+        if key not in seen:
+            seen.add(key)
+            return body
+        line = json.loads(b"{" + body)
+        note = {
+            "note": "repeated",
+            "time": line["stats"].get("time", 0.0),
+            "contract": line["contract"],
+            "usage": line["stats"].get("at_most") or line["answer"].get("usage") or {},
+        }
+        return encode_body(note)
+    if not body.startswith(b'"note":"'):
+        return body
+    line = json.loads(b"{" + body)
+    matters = (
+        line["note"] in ("run", "end", "repeated")
+        or (line["note"] == "batch" and line["id"] in out_now)
+        or (line["note"] == "failure" and line["kind"] == "refused")
+    )
+    return body if matters else b""
+
+
+def _batches_out(path: Path) -> set[str]:
+    """Ids of batches that were created, and whose end is not noted."""
+    out: set[str] = set()
+    for _, body in _checked_lines(path):
+        if body.startswith(b'"note":"batch"'):
+            line = json.loads(b"{" + body)
+            if "keys" in line:
+                out.add(line["id"])
+            else:
+                out.discard(line["id"])
+    return out
 
 
 def _checked_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:

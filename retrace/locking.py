@@ -8,6 +8,7 @@ the file instead, and a lease that nobody renews may be taken over.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -70,6 +71,18 @@ class Lock:
                 told = True
             time.sleep(POLL)
 
+    def check(self) -> None:
+        """Make sure that nobody has taken the lock meanwhile.
+
+        Raises:
+            LockedError: the lease was not renewed for so long that it was taken over.
+        """
+        if self._lease is not None and self._lease.is_lost():
+            raise LockedError(
+                f"{self._path} is now held by {_holder(self._path)}: this process was"
+                " stopped or cut off for so long that another took over"
+            )
+
     def release(self) -> None:
         if self._lease is not None:
             self._lease.end()
@@ -97,8 +110,10 @@ class Lock:
             )
             self._lease = _Lease(self._path, self._renew, self._expire)
             return self._try_lease(self._lease)
-        os.ftruncate(file, 0)
-        os.pwrite(file, _me().encode(), 0)
+        # The name is for messages only: a full disk may refuse it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file, 0)
+            os.pwrite(file, _me().encode(), 0)
         self._file = file
         return True
 
@@ -122,6 +137,8 @@ class _Lease:
         self._beat = 0
         self._seen = ""
         self._seen_at = 0.0
+        self._lost = False
+        self._renewed = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -153,9 +170,23 @@ class _Lease:
             self._seen, self._seen_at = text, time.monotonic()
         return _is_dead_here(text) or (time.monotonic() - self._seen_at >= self._expire)
 
+    def is_lost(self) -> bool:
+        """Whether another holder took over, looked up once renewal is overdue."""
+        if time.monotonic() - self._renewed > self._expire / 2:
+            self._look()
+        return self._lost
+
     def _keep(self) -> None:
         while not self._stop.wait(self._renew):
-            self._write()
+            with contextlib.suppress(OSError):
+                self._look()
+                if self._lost:
+                    return
+                self._write()
+
+    def _look(self) -> None:
+        # A process that was stopped for long must not take its lease back.
+        self._lost = self._lost or self._token not in self._read()
 
     def _read(self) -> str:
         try:
@@ -168,6 +199,7 @@ class _Lease:
         temporary = self._path.with_name(f".{self._path.name}.{self._token}")
         temporary.write_text(_me(token=self._token, beat=self._beat))
         os.replace(temporary, self._path)
+        self._renewed = time.monotonic()
 
 
 def _me(**more: object) -> str:
@@ -206,7 +238,7 @@ def _born(pid: int) -> str:
 def is_held(path: Path) -> bool:
     """Whether a live process holds a lock, for a look that takes nothing."""
     try:
-        file = os.open(path, os.O_RDWR)
+        file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

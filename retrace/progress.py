@@ -59,8 +59,7 @@ class Progress:
 
     def tokens_per_second(self, now: float) -> float:
         """Completion tokens a second over the last minute of answers."""
-        while self._recent and self._recent[0][0] < now - RECENT:
-            self._recent.popleft()
+        self._forget(now)
         if not self._recent:
             return 0.0
         seconds = max(min(now - float(self.run.get("time", now)), RECENT), 1.0)
@@ -92,7 +91,9 @@ class Progress:
             self.last_time = line["time"]
         else:
             self._pass(line["time"])
-            if line["note"] == "failure":
+            if line["note"] == "repeated":
+                self._spend(line, line["usage"])
+            elif line["note"] == "failure":
                 self.failures[line["kind"]] += 1
             elif line["note"] == "end":
                 self.outcome = line["outcome"]
@@ -104,11 +105,19 @@ class Progress:
         self.answered_in_run += 1
         self.prompt_tokens += usage.get("prompt_tokens", 0)
         self.completion_tokens += completion
-        is_batch = line["contract"] in self._batch_contracts
-        self.token_dollars += self._used_prices().of_usage(usage, is_batch)
+        self._spend(line, line["stats"].get("at_most", usage))
         at = line["stats"].get("time", self.last_time)
         self._recent.append((at, completion))
+        self._forget(at)
         self._pass(at)
+
+    def _spend(self, line: Mapping[str, Any], usage: Mapping[str, int]) -> None:
+        is_batch = line["contract"] in self._batch_contracts
+        self.token_dollars += self._used_prices().of_usage(usage, is_batch)
+
+    def _forget(self, now: float) -> None:
+        while self._recent and self._recent[0][0] < now - RECENT:
+            self._recent.popleft()
 
     def _pass(self, time: float) -> None:
         """GPUs are paid for from a run's start to its last line."""

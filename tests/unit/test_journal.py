@@ -190,6 +190,23 @@ def test_compaction_keeps_every_answer_once(tmp_path: Path) -> None:
         assert last.contract == {"engine": "other"}
 
 
+def test_compaction_keeps_what_a_later_job_must_know(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with Journal(path) as journal:
+        journal.note("run", total=3)
+        journal.note("batch", id="over", keys=[key(1)])
+        journal.note("batch", id="out", keys=[key(2)])
+        journal.note("batch", id="over", status="completed")
+        journal.note("failure", kind="refused", key=key(3), message="no")
+        journal.note("failure", kind="server", key=key(4), message="gone")
+        journal.note("end", outcome="done")
+    compact(tmp_path)
+    with Journal(path) as journal:
+        assert [note["id"] for note in journal.notes("batch")] == ["out"]
+        assert [journal.was_refused(key(n)) for n in (3, 4)] == [True, False]
+        assert len(list(journal.notes("run"))) == 1
+
+
 def test_compaction_waits_for_no_running_job(tmp_path: Path) -> None:
     fill(tmp_path / "a.jsonl", range(2))
     before = (tmp_path / "a.jsonl").read_bytes()

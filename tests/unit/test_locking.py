@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,25 @@ def test_a_lease_of_another_machine_is_free_when_nobody_renews_it(
     lock = quick(path)
     lock.acquire(wait=30)
     lock.release()
+
+
+def test_a_lease_that_was_taken_over_is_not_taken_back(tmp_path: Path) -> None:
+    """As after a stop of the process, or of its network, that outlived the lease."""
+    path = tmp_path / "lock"
+    lock = Lock(path, renew=0.05, expire=0.2)
+    lock.acquire(wait=30)
+    lock.check()
+    taken = json.dumps({"host": "elsewhere", "pid": 7, "born": "1", "token": "-"})
+    new = tmp_path / "new"
+    deadline = time.monotonic() + 30
+    # Between two renewals, one of which may just be under way.
+    while time.monotonic() < deadline:
+        new.write_text(taken)
+        os.replace(new, path)
+        time.sleep(0.3)
+        if path.read_text() == taken:
+            break
+    with pytest.raises(LockedError, match="process 7 on elsewhere"):
+        lock.check()
+    lock.release()
+    assert path.read_text() == taken
