@@ -7,14 +7,17 @@ name, and the name is its path, so recipes share whatever they have in common.
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from retrace import engines
 from retrace.curation import Settings as CurationSettings
 from retrace.engines import imported, openai, openai_batch, vllm
 from retrace.judging import choice, code, exact, llm, math, puzzle, quantity, structure
@@ -63,10 +66,14 @@ class LocalWeights(Section):
 Weights = Annotated[
     HubWeights | PackageWeights | LocalWeights, Field(discriminator="kind")
 ]
-Engine = Annotated[
-    vllm.Settings | openai.Settings | openai_batch.Settings | imported.Settings,
-    Field(discriminator="kind"),
-]
+if TYPE_CHECKING:
+    Engine = vllm.Settings | openai.Settings | openai_batch.Settings | imported.Settings
+else:
+    # Whatever engines there are: a new one is a file among them, and nothing here.
+    Engine = Annotated[
+        functools.reduce(operator.or_, engines.all_settings()),
+        Field(discriminator="kind"),
+    ]
 
 
 class Text(Section):
@@ -290,6 +297,8 @@ class Recipe(Section):
             return f"imported, made by {engine.made_by}"
         if isinstance(engine, vllm.Settings):
             return "vLLM"
+        if not isinstance(engine, openai.Settings | openai_batch.Settings):
+            return f"engine {engine.kind}"
         provider = f" of {engine.provider}" if engine.provider else ", over an API"
         return f"{engine.model}{provider}"
 
@@ -298,6 +307,20 @@ class Recipe(Section):
         for name, model in self.models.items():
             if model.terms.prices.gpu_hour is None:
                 self.models[name] = _with_gpu_price(model, self.prices.gpu_hour)
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_have_prices(self) -> Recipe:
+        for name, model in self.models.items():
+            prices = model.terms.prices
+            costs = bool(prices.prompt or prices.completion)
+            if isinstance(model.engine, vllm.Settings):
+                costs = costs or bool(prices.gpu_hour)
+            if model.terms.budget is not None and not costs:
+                raise ValueError(
+                    f"models.{name}.terms: a budget, and nothing costs anything: give"
+                    " `prices` beside `budget`, or take it out"
+                )
         return self
 
     @model_validator(mode="after")

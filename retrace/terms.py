@@ -6,14 +6,13 @@ None of it changes an answer, so none of it makes a step stale.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retrace.budget import Budget
+from retrace.budget import Budget, BudgetError
 from retrace.cost import Prices
 from retrace.dispatch import Effort
 
@@ -40,9 +39,20 @@ class Terms(BaseModel):
     )
 
     def open_budget(self, journals: Sequence[Path], own: Path) -> Budget:
-        """The budget, with what the model's journals hold already spent."""
-        dollars = math.inf if self.budget is None else self.budget
-        return Budget(self.prices, dollars, journals, own)
+        """The budget, with what the model's journals hold already spent.
+
+        Raises:
+            BudgetError: there are no prices, so it would hold nothing back.
+        """
+        if self.budget is None:
+            return Budget(self.prices)
+        prices = self.prices
+        if not (prices.prompt or prices.completion or prices.gpu_hour):
+            raise BudgetError(
+                f"a budget of ${self.budget:.2f}, and nothing costs anything: give"
+                " `prices` beside `budget`, or take it out"
+            )
+        return Budget(prices, self.budget, journals, own)
 
 
 def terms_of(text: str) -> dict[str, Terms]:

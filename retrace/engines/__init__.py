@@ -12,19 +12,27 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from retrace.engines.base import Engine
+from pydantic import BaseModel, ValidationError
 
-# Modules that are no engine; `imported` only describes a model that is never asked.
-PLUMBING = ("base", "guard", "imported", "lending")
+from retrace.engines.base import Engine, EngineError
+
+PLUMBING = ("base", "guard", "lending")
+# Only describes a model that is never asked.
+IMPORTED = "imported"
 
 
 def names() -> list[str]:
     """The kinds of engine there are."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if name not in PLUMBING)
+    return sorted(name for name in found if name not in (*PLUMBING, IMPORTED))
+
+
+def all_settings() -> list[type[BaseModel]]:
+    """The settings of every kind, as a config may state them."""
+    modules = [importlib.import_module(f"{__name__}.{n}") for n in [*names(), IMPORTED]]
+    return [module.Settings for module in modules]
 
 
 def load(settings: Mapping[str, Any], weights: str, revision: str, log: Path) -> Engine:
@@ -35,15 +43,24 @@ def load(settings: Mapping[str, Any], weights: str, revision: str, log: Path) ->
     own output.
 
     Raises:
-        ValueError: there is no such engine, or the settings do not fit it.
+        EngineError: there is no such engine, the settings do not fit it, or the
+            weights are not there.
     """
     kind = settings.get("kind")
     if kind not in names():
-        raise ValueError(
+        raise EngineError(
             f"engine kind {kind!r} is unknown, expected one of {', '.join(names())}"
         )
     module = importlib.import_module(f"{__name__}.{kind}")
-    engine: Engine = module.make(
-        module.Settings.model_validate(settings), weights, revision, log
-    )
+    try:
+        checked = module.Settings.model_validate(settings)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
+            for one in error.errors(include_url=False)
+        )
+        raise EngineError(
+            f"the settings do not fit the engine {kind}: {told}"
+        ) from None
+    engine: Engine = module.make(checked, weights, revision, log)
     return engine

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from retrace.engines.base import Endpoint, Engine, EngineError, Rates
 
@@ -22,13 +23,25 @@ OPERATION = (
 )
 
 
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"{url!r} is no address: expected one like https://api.openai.com/v1"
+        )
+    return url
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
 class Settings(BaseModel):
     """An OpenAI-compatible endpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["openai"] = "openai"
-    base_url: str = Field(
+    base_url: Address = Field(
         default="https://api.openai.com/v1", description="the API's address, with /v1"
     )
     provider: str = Field(
@@ -93,18 +106,9 @@ class OpenAI(Engine):
         }
 
     def start(self) -> Endpoint:
-        keys = tuple(
-            os.environ[name]
-            for name in self.settings.key_variables
-            if os.environ.get(name)
-        )
-        missing = [n for n in self.settings.key_variables if not os.environ.get(n)]
-        if missing:
-            raise EngineError(
-                f"the environment variable {missing[0]} is not set: it must hold the"
-                f" key for {self.settings.base_url}"
-            )
-        return Endpoint(self.settings.base_url, keys, self._model)
+        url = self.settings.base_url
+        keys = tuple(_key(name, url) for name in self.settings.key_variables)
+        return Endpoint(url, keys, self._model)
 
     def extra(self) -> dict[str, Any]:
         return dict(self.settings.extra)
@@ -112,3 +116,19 @@ class OpenAI(Engine):
 
 def make(settings: Settings, weights: str, revision: str, log: Path) -> OpenAI:
     return OpenAI(settings, weights, revision)
+
+
+def _key(variable: str, url: str) -> str:
+    """A key of the environment, in no message: errors reach logs and journals."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise EngineError(
+            f"the environment variable {variable} is not set: it must hold the key for"
+            f" {url}"
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise EngineError(
+            f"the environment variable {variable} holds a blank or a character that no"
+            f" key has: it must hold the key for {url}, and nothing else"
+        )
+    return key
