@@ -94,6 +94,8 @@ def _asked(
     }
     model = recipe.models[names[1]]
     batch = model.engine.kind == "openai_batch"
+    prices = model.terms.prices
+    dollars = prices.of_usage(usage, batch) if prices.of_tokens else None
     return {
         **dict(zip(("stage", "model", "set"), names, strict=True)),
         "requests": requests,
@@ -101,7 +103,7 @@ def _asked(
         "missing": missing,
         **usage,
         "gpu_hours": None,
-        "dollars": model.terms.prices.of_usage(usage, batch),
+        "dollars": dollars if missing else 0.0,
         "tokens": source,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from dataclasses import replace
@@ -140,6 +141,8 @@ def _row(
     )
     if kind == "vllm" and cost["gpu_hours"] is None and missing:
         cost["dollars"] = None
+    if kind != "vllm" and missing and not chosen.terms.prices.of_tokens:
+        cost["dollars"] = None
     return row | {"requests": requests, "answered": answered, "missing": missing} | cost
 
 
@@ -161,6 +164,7 @@ def _known(
 ) -> tuple[int, int]:
     from retrace import engines
     from retrace.engines.base import EngineError
+    from retrace.journal import journals_under
     from retrace.planning import known_requests, requests_of, weights_of
 
     settings = recipe.models[model].engine.model_dump()
@@ -170,10 +174,18 @@ def _known(
         engine = engines.load(
             settings, weights.location, weights.revision, Path("logs/plan.log")
         )
-    except EngineError:
+    except EngineError as error:
         # A student that is not trained yet has answered nothing.
+        if journals_under(Path("journals") / model):
+            _tell(f"{model}: its journals are not looked up: {error}")
         return sum(1 for _ in requests), 0
     return known_requests(engine, requests, _index(model))
+
+
+@functools.cache
+def _tell(message: str) -> None:
+    """Once for a model, whatever sets it answers."""
+    print(f"retrace plan: {message}", file=sys.stderr)
 
 
 def _answers(model: str, what: str) -> int:
@@ -233,8 +245,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
     console.print(shown)
     if any(row.get("dollars") is None for row in planned):
         console.print(
-            "?: no run has measured this yet; --tokens-per-gpu-second says how fast a"
-            " GPU is"
+            "?: no run has measured this yet, and --tokens-per-gpu-second says how fast"
+            " a GPU is; of an API, the model's `terms` give no `prices`"
         )
 
 

@@ -33,8 +33,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from retrace.config import ConfigError, merged, read_recipe
-    from retrace.engines.base import EngineError
+    from retrace.sampling import FAILURES
+    from retrace.stopping import EXIT_AGAIN, Stopped
 
+    if args.rows < 1:
+        print(f"retrace replay: --rows is {args.rows}, not above 0", file=sys.stderr)
+        return 2
     logging.basicConfig(format="%(asctime)s %(message)s")
     try:
         recipe = read_recipe(merged(args.configfile))
@@ -43,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
                 files = ", ".join(str(file) for file in args.configfile)
                 raise ConfigError(f"{name!r} is not in `{kind}` of {files}")
         replay = _replay(recipe, args)
-    except (ConfigError, EngineError, OSError) as error:
+    except Stopped as stopped:
+        print(f"retrace replay: stopped ({stopped})", file=sys.stderr)
+        return EXIT_AGAIN
+    except (ConfigError, *FAILURES) as error:
         print(f"retrace replay: {error}", file=sys.stderr)
         return 1
     if args.json:
@@ -55,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _replay(recipe: Recipe, args: argparse.Namespace) -> Replay:
     from retrace import engines
-    from retrace.journal import Journal
+    from retrace.journal import Journal, journals_under
     from retrace.planning import weights_of
     from retrace.replay import compare
     from retrace.sampling import ask
@@ -63,6 +70,9 @@ def _replay(recipe: Recipe, args: argparse.Namespace) -> Replay:
     chosen, contracts = _choose(recipe, args)
     weights = weights_of(recipe, args.model)
     settings = recipe.models[args.model].engine.model_dump()
+    terms = recipe.models[args.model].terms
+    spent = journals_under(Path("journals", args.model))
+    asked = [request for _, request in chosen]
     # A journal of its own: the point is to ask again.
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -71,7 +81,8 @@ def _replay(recipe: Recipe, args: argparse.Namespace) -> Replay:
             settings, weights.location, weights.revision, Path(folder) / "log"
         ) as engine,
     ):
-        answers = list(ask([request for _, request in chosen], engine, journal))
+        budget = terms.open_budget(spent, journal.path)
+        answers = list(ask(asked, engine, journal, terms.effort, budget=budget))
         contract = engine.contract()
     replay = compare([trace for trace, _ in chosen], answers, contracts, contract)
     return replay.without_texts() if recipe.sets[args.set].confidential else replay

@@ -12,12 +12,15 @@ import pytest
 import yaml
 
 from retrace import cli, engines
-from retrace.config import read_recipe
+from retrace.budget import BudgetError
+from retrace.config import ConfigError, read_recipe
+from retrace.engines.base import EngineError
 from retrace.journal import Journal
 from retrace.planning import requests_of
 from retrace.problems.base import shard
 from retrace.rows import Problem, write_lines, write_rows
 from retrace.sampling import ask, describe_contracts, trace_of
+from retrace.terms import Terms
 from tests.fault_server import FaultServer
 
 
@@ -178,3 +181,53 @@ def test_a_replay_of_an_unknown_set_or_without_traces_says_so(
     assert cli.main(["replay", "m", "words"]) == 1
     assert "holds no traces" in capsys.readouterr().err
     assert not os.path.exists("journals")
+
+
+def test_a_replay_that_cannot_ask_is_a_line(
+    recipe: dict[str, Any], server: FaultServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample_first_shard(recipe)
+    server.change(key="another")
+    assert cli.main(["replay", "m", "words"]) == 1
+    assert "check the key, the base URL" in capsys.readouterr().err
+    server.change(key="")
+    # Asking again is paid for, so the budget of the model holds here too.
+    recipe["models"]["m"]["terms"]["budget"] = 1.0
+    Path("config.yaml").write_text(yaml.safe_dump(recipe))
+    assert cli.main(["replay", "m", "words"]) == 1
+    assert "budget of $1.00" in capsys.readouterr().err
+    assert cli.main(["replay", "m", "words", "--rows", "0"]) == 2
+
+
+def test_a_plan_does_not_take_a_missing_price_for_none(
+    recipe: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for prices, dollars in (({}, None), ({"completion": 0}, 0.0)):
+        recipe["models"]["m"]["terms"] = {"prices": prices}
+        Path("config.yaml").write_text(yaml.safe_dump(recipe))
+        assert plan(capsys)[0]["dollars"] == dollars
+
+
+def test_a_plan_says_when_it_cannot_look_into_journals(
+    recipe: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample_first_shard(recipe)
+
+    def missing(*_: object) -> None:
+        raise EngineError("not installed here")
+
+    monkeypatch.setattr(engines, "load", missing)
+    assert cli.main(["plan", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "m: its journals are not looked up: not installed here" in told.err
+    assert json.loads(told.out)[0]["answered"] == 0
+
+
+def test_a_budget_without_prices_is_refused(recipe: dict[str, Any]) -> None:
+    recipe["models"]["m"]["terms"] = {"budget": 5}
+    with pytest.raises(ConfigError, match=r"models\.m\.terms: a budget, and nothing"):
+        read_recipe(recipe)
+    with pytest.raises(BudgetError, match="nothing costs anything"):
+        Terms(budget=5).open_budget([], Path("own.jsonl"))
