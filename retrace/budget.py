@@ -52,24 +52,41 @@ class Budget:
         """Count GPU time from now on."""
         self._gpus, self._started = gpus, time.monotonic()
 
-    def hold(self, body: Mapping[str, Any], is_batch: bool = False) -> float | None:
+    def hold(self, body: Mapping[str, Any]) -> float | None:
         """Set aside the most that a request can cost, before it is sent.
 
         None: it would fit if those in flight cost less than was set aside for them;
-        ask again when one is answered. A batch has nothing to wait for.
+        ask again when one is answered.
 
         Raises:
             BudgetError: it could pass the budget whatever those in flight cost.
         """
         if not math.isfinite(self.dollars):
             return 0.0
-        most = self.prices.most(body, is_batch)
+        most = self.prices.most(body)
         if self.spent + self._held + most <= self.dollars:
             self._held += most
             return most
-        if self._held > 0 and self.spent + most <= self.dollars and not is_batch:
+        if self._held > 0 and self.spent + most <= self.dollars:
             return None
-        raise BudgetError(
+        raise self._passed(most)
+
+    def hold_in_batch(self, body: Mapping[str, Any], is_out: bool) -> float:
+        """Set aside the most that a request of a batch can cost; returns that.
+
+        Raises:
+            BudgetError: it could pass the budget, and is not out already.
+        """
+        if not math.isfinite(self.dollars):
+            return 0.0
+        most = self.prices.most(body, is_batch=True)
+        if not is_out and self.spent + self._held + most > self.dollars:
+            raise self._passed(most)
+        self._held += most
+        return most
+
+    def _passed(self, most: float) -> BudgetError:
+        return BudgetError(
             f"${self.spent:.4f} are spent and ${self._held:.4f} set aside for requests"
             f" in flight; the next one may cost ${most:.4f}, which could pass the"
             f" budget of ${self.dollars:.2f}. Every answer is kept: raise the budget"

@@ -37,6 +37,11 @@ class Prices(BaseModel):
         " `prices.gpu_hour` when absent",
     )
 
+    @property
+    def of_tokens(self) -> bool:
+        """Whether tokens have a price, be it 0."""
+        return bool(self.model_fields_set & {"prompt", "completion"})
+
     def of_usage(self, usage: Mapping[str, int], is_batch: bool = False) -> float:
         """Dollars for one answer's tokens, as the server counted them."""
         cached = min(usage.get("cached_tokens", 0), usage.get("prompt_tokens", 0))
@@ -51,10 +56,16 @@ class Prices(BaseModel):
 
     def most(self, body: Mapping[str, Any], is_batch: bool = False) -> float:
         """The most that a request can cost: a token for every byte of its prompt."""
-        sent = sum(len(m["content"].encode()) + 8 for m in body["messages"])
-        longest = body.get("max_completion_tokens", body.get("max_tokens", 0))
-        usage = {"prompt_tokens": sent, "completion_tokens": longest}
+        prompt, longest = bounds(body)
+        usage = {"prompt_tokens": prompt, "completion_tokens": longest}
         return self.of_usage(usage, is_batch)
 
     def of_gpus(self, seconds: float, gpus: int) -> float:
         return seconds / 3600.0 * gpus * (self.gpu_hour or 0.0)
+
+
+def bounds(body: Mapping[str, Any]) -> tuple[int, int]:
+    """The most tokens of a request's prompt and of its answer."""
+    prompt = sum(len(m["content"].encode()) + 8 for m in body["messages"])
+    longest = body.get("max_completion_tokens") or body.get("max_tokens") or 0
+    return prompt, int(longest)

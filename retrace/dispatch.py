@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import random
 import selectors
@@ -27,6 +26,7 @@ from retrace.engines.base import (
     Engine,
     EngineError,
     Job,
+    sent,
 )
 from retrace.journal import Journal
 from retrace.limiter import Limiter
@@ -34,7 +34,9 @@ from retrace.replies import (
     MalformedReplyError,
     classify,
     read_completion,
-    tokens_of,
+    read_json,
+    sum_of,
+    usage_of,
 )
 from retrace.stopping import Stopped, Stopper
 
@@ -51,6 +53,8 @@ EVENTS_PER_TURN = 8
 SYNC_EVERY = 5.0
 TELL_EVERY = 30.0
 BUDGET_POLL = 0.05
+STOP_POLL = 0.2
+LOGGED_FAILURES = 20
 
 
 class Effort(BaseModel):
@@ -103,6 +107,10 @@ class CircuitOpenError(RuntimeError):
     """Too many requests failed for the rest to be worth sending."""
 
 
+# Faults after which the answers in flight are still worth waiting for.
+KEEPING = (BudgetError, CircuitOpenError)
+
+
 @dataclass
 class Tally:
     """What a run has done so far."""
@@ -150,6 +158,7 @@ class Dispatcher:
         self._generation = 0
         self._fatal: BaseException | None = None
         self._last_failure = ""
+        self._held: dict[str, float] = {}
 
     def tell_start(self, missing: int, known: int, about: dict[str, Any]) -> None:
         self._tally.total = missing
@@ -171,6 +180,8 @@ class Dispatcher:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Answer every job, or raise with everything finished so far kept."""
+        # GPUs cost from here on, while a server loads its weights too.
+        self._budget.start_gpus(self._engine.gpus)
         endpoint = self._engine.start()
         self._journal.sign(self._engine.contract())
         if isinstance(self._engine, BatchEngine):
@@ -179,7 +190,6 @@ class Dispatcher:
         self._links = connect(endpoint, self._engine)
         _load_the_rest_of_the_client()
         self._tally.started = time.monotonic()
-        self._budget.start_gpus(self._engine.gpus)
         # A request leaves no cycles behind, and with a thousand of them in flight a
         # collection stops the loop for some tenths of a second.
         gc.disable()
@@ -196,14 +206,26 @@ class Dispatcher:
                 jobs,
                 Desk(
                     take=self._take_completion,
-                    give_up=self._give_up,
-                    hold=lambda body: self._budget.hold(body, is_batch=True) or 0.0,
+                    give_up=self._give_up_in_batch,
+                    hold=self._hold_in_batch,
+                    free=self._settle_in_batch,
                     remember=self._remember,
                     recall=lambda: list(self._journal.notes("batch")),
                     must_stop=self._must_stop,
                 ),
             )
         self._judge_the_end()
+
+    def _hold_in_batch(self, job: Job, is_out: bool) -> None:
+        body = sent(job.body, self._engine.extra())
+        self._held[job.key] = self._budget.hold_in_batch(body, is_out)
+
+    def _settle_in_batch(self, key: str, used: dict[str, int] | None = None) -> None:
+        self._budget.settle(self._held.pop(key, 0.0), used, is_batch=True)
+
+    def _give_up_in_batch(self, key: str, message: str, kind: str) -> None:
+        self._settle_in_batch(key)
+        self._give_up(key, message, kind)
 
     def _remember(self, fields: dict[str, Any]) -> None:
         self._journal.note("batch", **fields)
@@ -242,19 +264,30 @@ class Dispatcher:
         first: set[asyncio.Future[Any]] = {everyone, stop}
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not everyone.done():
-            grace = self._stopper.grace(self._effort.grace)
-            if self._fatal is None or isinstance(self._fatal, BudgetError):
-                log.warning(
-                    "%s: up to %.0f s for the requests in flight",
-                    self._stopper.reason,
-                    grace,
-                )
-                await asyncio.wait([everyone], timeout=grace)
+            if self._fatal is None or isinstance(self._fatal, KEEPING):
+                await self._let_finish(everyone)
             everyone.cancel()
         stop.cancel()
         await asyncio.gather(everyone, stop, return_exceptions=True)
         if self._fatal is not None:
             raise self._fatal
+
+    async def _let_finish(self, everyone: asyncio.Future[Any]) -> None:
+        """Wait for what is in flight: it is paid for, whether it is kept or not.
+
+        At a full budget for as long as it takes, unless somebody waits for the end.
+        """
+        stopper, effort = self._stopper, self._effort
+        unhurried = isinstance(self._fatal, BudgetError)
+        longest = effort.timeout if unhurried else stopper.grace(effort.grace)
+        told = "%s: up to %.0f s for the requests in flight"
+        log.warning(told, stopper.reason, longest)
+        until = time.monotonic() + longest
+        while not everyone.done() and time.monotonic() < until:
+            await asyncio.wait([everyone], timeout=STOP_POLL)
+            if unhurried and stopper.is_urgent():
+                unhurried = False
+                until = time.monotonic() + stopper.grace(effort.grace)
 
     async def _worker(self, number: int, queue: Iterator[Job]) -> None:
         for job in queue:
@@ -272,23 +305,25 @@ class Dispatcher:
         effort = self._effort
         attempt, crashes, refusals, turned_away = 0, 0, 0, 0.0
         began = time.monotonic()
+        body = sent(job.body, self._engine.extra())
         while True:
             generation = self._generation
             link = self._links[number % len(self._links)]
-            ticket = await link.limiter.admit(job.body)
-            if self._stopper.stopping:
+            ticket = await link.limiter.admit(body)
+            held = await self._hold(body)
+            if held is None:
                 return
-            held = await self._hold(job.body)
             try:
-                reply = await _attempt(link, job.body, effort.timeout)
+                reply = await _attempt(link, body, effort.timeout)
             except Exception as error:
                 link.limiter.settle(ticket, 0)
                 self._budget.settle(held, None)
                 failure = classify(error)
             else:
-                link.limiter.settle(ticket, tokens_of(reply))
-                self._budget.settle(held, reply["usage"])
-                self._take(job.key, reply, attempt + 1, began)
+                used = usage_of(reply, body)
+                link.limiter.settle(ticket, sum_of(used))
+                self._budget.settle(held, used)
+                self._take(job.key, reply, used, attempt + 1, began)
                 return
             self._tally.retries[failure.kind] += 1
             if failure.fatal:
@@ -315,10 +350,14 @@ class Dispatcher:
             after = min(failure.after or 0.0, effort.patience)
             await self._sleep(after or self._pause(attempt))
 
-    async def _hold(self, body: dict[str, Any]) -> float:
-        while (held := self._budget.hold(body)) is None:
+    async def _hold(self, body: dict[str, Any]) -> float | None:
+        """Dollars set aside for a request; None once nothing more may be sent."""
+        while not self._stopper.stopping:
+            held = self._budget.hold(body)
+            if held is not None:
+                return held
             await asyncio.sleep(BUDGET_POLL)
-        return held
+        return None
 
     async def _revive(self, generation: int) -> bool:
         """Restart a dead engine; whether the engine is a new one since `generation`."""
@@ -337,41 +376,57 @@ class Dispatcher:
                 await link.client.close()
             return True
 
-    def _take_completion(self, key: str, completion: dict[str, Any]) -> None:
+    def _take_completion(self, job: Job, completion: Any) -> None:
         try:
             reply = read_completion(completion)
         except MalformedReplyError as error:
-            self._give_up(key, str(error), "malformed")
+            self._give_up_in_batch(job.key, str(error), "malformed")
             return
-        self._take(key, reply, 1, time.monotonic())
+        used = usage_of(reply, job.body)
+        self._settle_in_batch(job.key, used)
+        self._take(job.key, reply, used, 1, time.monotonic())
 
     def _take(
-        self, key: str, reply: dict[str, Any], attempts: int, began: float
+        self,
+        key: str,
+        reply: dict[str, Any],
+        used: dict[str, int],
+        attempts: int,
+        began: float,
     ) -> None:
         usage = reply["usage"]
         self._tally.done += 1
         self._tally.prompt_tokens += usage.get("prompt_tokens", 0)
         self._tally.completion_tokens += usage.get("completion_tokens", 0)
         self._recent.append(True)
-        stats = {
+        stats: dict[str, Any] = {
             "time": round(time.time(), 3),
             "seconds": round(time.monotonic() - began, 3),
             "attempts": attempts,
         }
+        if used is not usage:
+            stats["at_most"] = used
         self._journal.append(key, reply, stats)
 
-    def _give_up(self, key: str, message: str, kind: str = "batch") -> None:
+    def _give_up(self, key: str, message: str, kind: str) -> None:
         """Keep a failure for this run only: the next run asks again.
 
         Refusals too: what a server refuses may depend on its flags, which are no part
         of the key.
         """
         self.failed[key] = message
-        self._journal.note("failure", kind=kind, message=message[:500])
-        self._last_failure = message
+        # What was refused before says nothing new about the endpoint.
+        is_news = kind != "refused" or not self._journal.was_refused(key)
+        self._journal.note("failure", kind=kind, key=key, message=message[:500])
         self._tally.failed += 1
+        if self._tally.failed <= LOGGED_FAILURES:
+            log.warning("request failed for good (%s): %s", kind, message[:300])
+        elif self._tally.failed == LOGGED_FAILURES + 1:
+            log.warning("further failures are in the journal and in the counts only")
+        if not is_news:
+            return
+        self._last_failure = message
         self._recent.append(False)
-        log.warning("request failed for good (%s): %s", kind, message[:300])
         if len(self._recent) == self._recent.maxlen:
             self._check_circuit()
 
@@ -388,7 +443,7 @@ class Dispatcher:
     def _judge_the_end(self) -> None:
         if self._stopper.stopping:
             raise Stopped(self._stopper.reason)
-        if self.failed:
+        if self._recent:
             # A short run never fills the window; judge what it has.
             self._check_circuit()
 
@@ -428,7 +483,6 @@ class Link:
     client: AsyncOpenAI
     limiter: Limiter
     model: str
-    extra: dict[str, Any]
 
 
 def connect(endpoint: Endpoint, engine: Engine) -> list[Link]:
@@ -438,11 +492,12 @@ def connect(endpoint: Endpoint, engine: Engine) -> list[Link]:
 
     # Loading the certificates takes long enough to be done once for all pools.
     trusted = httpx2.create_ssl_context()
-    pools = max(len(endpoint.keys), -(-engine.concurrency // POOL))
+    keys = len(endpoint.keys)
+    pools = keys * -(-engine.concurrency // (POOL * keys))
     limiters = [Limiter(engine.rates) for _ in endpoint.keys]
     links = []
     for number in range(pools):
-        which = number % len(endpoint.keys)
+        which = number % keys
         # A proxy of the environment is no way to a server on this machine.
         http = openai.DefaultAsyncHttpxClient(
             trust_env=not endpoint.is_local, verify=trusted
@@ -453,7 +508,7 @@ def connect(endpoint: Endpoint, engine: Engine) -> list[Link]:
             max_retries=0,
             http_client=http,
         )
-        links.append(Link(client, limiters[which], endpoint.model, engine.extra()))
+        links.append(Link(client, limiters[which], endpoint.model))
     return links
 
 
@@ -490,11 +545,7 @@ async def _attempt(link: Link, body: dict[str, Any], timeout: float) -> dict[str
         response = await link.client.post(
             "/chat/completions",
             cast_to=httpx2.Response,
-            body={"model": link.model, **body, **link.extra},
+            body={"model": link.model, **body},
             options={"timeout": timeout},
         )
-    try:
-        completion = json.loads(response.content)
-    except (ValueError, RecursionError) as error:
-        raise MalformedReplyError(f"the answer is not JSON: {error}") from error
-    return read_completion(completion)
+    return read_completion(read_json(response.content))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from retrace.cost import bounds
 from retrace.engines.base import Rates
 
 # A second longer than the minute that is promised: a request reaches the server some
@@ -148,7 +149,4 @@ class Limiter:
 
 def token_bound(body: dict[str, Any]) -> int:
     """The most tokens a request may be counted with: its bytes and its max_tokens."""
-    characters = sum(
-        len(message["content"].encode()) + 8 for message in body["messages"]
-    )
-    return characters + int(body.get("max_tokens", 0))
+    return sum(bounds(body))

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from retrace.cost import bounds
+
 FINISHED = ("stop", "length")
 
 
@@ -24,6 +26,24 @@ class Failure:
     retry: bool = True
     fatal: bool = False
     after: float | None = None
+
+
+def read_json(content: bytes) -> Any:
+    """The body of an answer.
+
+    Raises:
+        MalformedReplyError: it is not JSON; says what it is.
+    """
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        start = content[:100].decode("utf-8", "replace")
+        page = content.lstrip()[:1] == b"<"
+        hint = ": a web page, so the base URL may be another than the API's"
+        raise MalformedReplyError(
+            f"the answer is not JSON{hint if page else f' ({error})'}; it starts with"
+            f" {start!r}"
+        ) from error
 
 
 def read_completion(completion: Any) -> dict[str, Any]:
@@ -90,6 +110,8 @@ def _classify_status(error: Any, text: str) -> Failure:
                 "fatal", f"the account has no credit left: {text}", fatal=True
             )
         return Failure("rate_limit", text, after=after)
+    if status == 402:
+        return Failure("fatal", f"the account has no credit left: {text}", fatal=True)
     if status in (401, 403, 404):
         return Failure(
             "fatal",
@@ -120,10 +142,23 @@ def _retry_after(headers: Any) -> float | None:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def tokens_of(reply: dict[str, Any]) -> int:
-    """Prompt and completion tokens of a reply as the journal keeps it."""
-    usage = reply["usage"]
-    return int(usage["prompt_tokens"] + usage["completion_tokens"])
+def usage_of(reply: dict[str, Any], body: dict[str, Any]) -> dict[str, int]:
+    """The tokens that a reply is counted with: the server's own numbers.
+
+    Of a server that states none, the most that they can be: one for every byte.
+    """
+    usage: dict[str, int] = reply["usage"]
+    if sum_of(usage):
+        return usage
+    text = reply.get("text", "") + reply.get("reasoning", "")
+    prompt, longest = bounds(body)
+    most = min(len(text.encode()) + 1, longest)
+    return {"prompt_tokens": prompt, "completion_tokens": most}
+
+
+def sum_of(usage: dict[str, int]) -> int:
+    """Prompt and completion tokens together."""
+    return usage["prompt_tokens"] + usage["completion_tokens"]
 
 
 def _read_usage(usage: Any) -> dict[str, int]:

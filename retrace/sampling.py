@@ -99,7 +99,10 @@ class Answer:
 
 
 # What `ask` and its journal raise when the job cannot go on; each message says all.
-FAILURES = (EngineError, CircuitOpenError, BudgetError, JournalError, LockedError)
+FAILURES = (
+    *(EngineError, CircuitOpenError, BudgetError, JournalError, LockedError),
+    OSError,
+)
 
 
 def ask(

@@ -46,6 +46,7 @@ class Stopper:
         limit = os.environ.get(LIMIT_VARIABLE)
         self._stop_at = float(limit) - margin if limit else None
         self._at_limit = False
+        self._received: set[int] = set()
 
     def stop(self, reason: str) -> None:
         if not self.stopping:
@@ -59,11 +60,14 @@ class Stopper:
 
     def look_at_the_clock(self) -> None:
         """Stop if the limit is near; for work outside an event loop."""
-        if self._stop_at is None or self.stopping:
-            return
-        if time.time() >= self._stop_at:
+        if self._stop_at is not None and time.time() >= self._stop_at:
             self._at_limit = True
             self.stop("the job's time limit is near")
+
+    def is_urgent(self) -> bool:
+        """Whether somebody ends this job soon: by a signal, or at the time limit."""
+        self.look_at_the_clock()
+        return self._at_limit or bool(self._received)
 
     async def wait(self) -> None:
         """Return once the run must stop."""
@@ -78,7 +82,7 @@ class Stopper:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Inside an event loop: a first signal stops gracefully, a second at once."""
+        """Inside an event loop: a first signal stops gracefully, its second at once."""
         loop = asyncio.get_running_loop()
         numbers = (signal.SIGTERM, signal.SIGINT)
         earlier = [signal.getsignal(number) for number in numbers]
@@ -105,8 +109,10 @@ class Stopper:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if self.stopping:
+        # A terminal's SIGINT and a scheduler's SIGTERM may both come of one wish.
+        if number in self._received:
             raise KeyboardInterrupt
+        self._received.add(number)
         self.stop(f"received {number.name}")
 
 
@@ -141,6 +147,9 @@ def command(main: Callable[[], int], failures: tuple[type[Exception], ...] = ())
             return main()
     except Stopped as stopped:
         log.warning("stopped (%s); the same command goes on from here", stopped)
+        return EXIT_AGAIN
+    except KeyboardInterrupt:
+        log.warning("stopped at once; the same command goes on from here")
         return EXIT_AGAIN
     except failures as error:
         log.error("failed: %s", error)

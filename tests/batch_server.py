@@ -1,6 +1,7 @@
 """A stand-in for the Batch API on loopback, for tests: files, batches, faults.
 
-A batch ends after `looks` looks at it. What happens to a request is told by its text:
+A batch ends after `looks` looks at it, of which each sees another state. What happens
+to a request is told by its text:
 "expire" expires the first time, "busy" fails with 500 the first time, "refuse" gets a
 400 for ever, "vanish" is in no result file the first time, "garble" is in it as half a
 line the first time.
@@ -15,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+UNDER_WAY = ("validating", "in_progress", "finalizing", "cancelling")
+
 
 class BatchServer:
     def __init__(self, looks: int = 2) -> None:
@@ -28,6 +31,10 @@ class BatchServer:
         """Creations that happen, and whose answer is lost."""
         self.look_faults: list[int] = []
         """Statuses with which the next looks at a batch are answered."""
+        self.cancel = 0
+        """Batches that somebody cancels when they are half done."""
+        self.key = ""
+        """The only key that is let in; empty lets everyone in."""
 
     def __enter__(self) -> BatchServer:
         batches = self
@@ -62,7 +69,10 @@ class BatchServer:
 
     def handle(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         path = handler.path.partition("?")[0].removeprefix("/v1")
-        if path == "/files":
+        told = handler.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.key and told != self.key:
+            self.send(handler, {"error": {"message": "wrong key"}}, 401)
+        elif path == "/files":
             self.send(handler, {"id": self.keep(part_of(body)), "object": "file"})
         elif path == "/batches" and handler.command == "POST":
             batch = self.create(json.loads(body))
@@ -88,7 +98,7 @@ class BatchServer:
         batch = {
             "id": f"batch_{len(self.batches)}",
             "object": "batch",
-            "status": "in_progress",
+            "status": UNDER_WAY[0],
             "looks": 0,
             **asked,
         }
@@ -102,8 +112,10 @@ class BatchServer:
     def look(self, number: str) -> dict[str, Any]:
         batch = self.batches[number]
         batch["looks"] += 1
-        if batch["status"] == "in_progress" and batch["looks"] >= self.looks:
-            self.work(batch)
+        if batch["status"] in UNDER_WAY:
+            batch["status"] = UNDER_WAY[batch["looks"] % len(UNDER_WAY)]
+            if batch["looks"] >= self.looks:
+                self.work(batch)
         return batch
 
     def work(self, batch: dict[str, Any]) -> None:
@@ -111,7 +123,12 @@ class BatchServer:
         bad: list[dict[str, Any]] = []
         garbled: list[bytes] = []
         batch["status"] = "completed"
-        for text in self.files[batch["input_file_id"]].splitlines():
+        asked = self.files[batch["input_file_id"]].splitlines()
+        if self.cancel:
+            self.cancel -= 1
+            batch["status"] = "cancelled"
+            asked = asked[: len(asked) // 2]
+        for text in asked:
             request = json.loads(text)
             key = request["custom_id"]
             said = request["body"]["messages"][-1]["content"]

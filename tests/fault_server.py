@@ -28,7 +28,7 @@ from typing import Any
 
 FAULTS = (
     *("429", "500", "400", "hang", "cut"),
-    *("not_json", "nested", "no_choice", "surrogate"),
+    *("not_json", "html", "nested", "no_choice", "surrogate"),
 )
 
 
@@ -54,6 +54,8 @@ class Plan:
     key: str = ""
     """The only key that is let in; empty lets everyone in."""
     words: int = 5
+    unknown: list[str] = field(default_factory=list)
+    """Fields of a request that are refused."""
 
 
 class State:
@@ -139,6 +141,9 @@ class Connection(asyncio.Protocol):
         digest = hashlib.sha256(body).hexdigest()
         state.seen[digest] += 1
         request = json.loads(body)
+        if any(name in request for name in plan.unknown):
+            self.reply(400, b'{"error":{"message":"unsupported parameter"}}')
+            return
         completion = answer(request, digest, plan)
         tokens = completion["usage"]
         used = tokens["prompt_tokens"] + tokens["completion_tokens"]
@@ -188,6 +193,8 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         elif fault == "not_json":
             self.reply(200, text[: len(text) // 2])
+        elif fault == "html":
+            self.reply(200, b"<html><body>Welcome</body></html>")
         elif fault == "nested":
             self.reply(200, b"[" * 200_000)
         elif fault == "no_choice":

@@ -100,16 +100,26 @@ class Job:
     body: dict[str, Any]
 
 
+def sent(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """A body as it goes out. A null takes a field out that an API does not know."""
+    return {k: v for k, v in {**body, **extra}.items() if v is not None}
+
+
 @dataclass(frozen=True)
 class Desk:
     """What a batch engine hands its results to, and asks."""
 
-    take: Callable[[str, dict[str, Any]], None]
-    """Keep a chat completion, given as JSON, for a key."""
+    take: Callable[[Job, Any], None]
+    """Keep a chat completion, given as JSON, for a request."""
     give_up: Callable[[str, str, str], None]
     """Count a key as failed: its message and the kind of failure."""
-    hold: Callable[[dict[str, Any]], float]
-    """Set aside a request's dollars before it is sent, or raise `BudgetError`."""
+    hold: Callable[[Job, bool], None]
+    """Set aside a request's dollars before it is sent, or raise `BudgetError`.
+
+    True: it is out already, so nothing is raised.
+    """
+    free: Callable[[str], None]
+    """Free what was set aside for a key that is no longer out."""
     remember: Callable[[dict[str, Any]], None]
     """Note something about a batch where a killed job's successor finds it."""
     recall: Callable[[], list[dict[str, Any]]]

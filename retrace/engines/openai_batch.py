@@ -18,8 +18,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrace.budget import BudgetError
 from retrace.engines import openai as direct
-from retrace.engines.base import BatchEngine, Desk, Endpoint, EngineError, Job
+from retrace.engines.base import (
+    BatchEngine,
+    Desk,
+    Endpoint,
+    EngineError,
+    Job,
+    sent,
+)
 from retrace.rows import content_id
 
 if TYPE_CHECKING:
@@ -53,7 +61,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["openai_batch"] = "openai_batch"
-    base_url: str = Field(
+    base_url: direct.Address = Field(
         default="https://api.openai.com/v1", description="the API's address, with /v1"
     )
     provider: str = Field(
@@ -128,8 +136,17 @@ class OpenAIBatch(BatchEngine):
         client = openai.OpenAI(
             base_url=endpoint.base_url, api_key=endpoint.keys[0], max_retries=RETRIES
         )
+        run = _Run(self.settings, client, endpoint.model, self.extra(), desk)
         with client:
-            _Run(self.settings, client, endpoint.model, self.extra(), desk).go(jobs)
+            try:
+                run.go(jobs)
+            except openai.OpenAIError as error:
+                raise EngineError(
+                    f"the Batch API at {endpoint.base_url} does not do what it was"
+                    f" asked ({type(error).__name__}: {error}): check the key and the"
+                    " base URL. Batches that are out go on, and the same command"
+                    " collects them"
+                ) from error
 
 
 class _Run:
@@ -150,6 +167,7 @@ class _Run:
         self.desk = desk
         self.missing: dict[str, Job] = {}
         self.messages: dict[str, str] = {}
+        self.passed: BudgetError | None = None
 
     def go(self, jobs: Sequence[Job]) -> None:
         self.missing = {job.key: job for job in jobs}
@@ -160,6 +178,8 @@ class _Run:
             waiting = self._wait(waiting + self._send(fresh))
             if not self.missing or self.desk.must_stop():
                 return
+            if self.passed is not None:
+                raise self.passed
         for key in list(self.missing):
             message = self.messages.get(key, "the batch gave no answer")
             self.desk.give_up(key, message, "batch")
@@ -174,22 +194,33 @@ class _Run:
                 created.pop(note["id"], None)
         if created:
             log.info("%d batches of an earlier run are still out", len(created))
+        for batch in created.values():
+            for key in batch.keys:
+                if key in self.missing:
+                    self.desk.hold(self.missing[key], True)
         return list(created.values())
 
     def _send(self, jobs: Sequence[Job]) -> list[Open]:
-        sent = []
+        created = []
         for chunk in self._chunks(jobs):
             if self.desk.must_stop():
                 break
-            sent.append(self._create(chunk))
-        return sent
+            created.append(self._create(chunk))
+        return created
 
     def _chunks(self, jobs: Sequence[Job]) -> Iterator[list[tuple[str, bytes]]]:
-        """Requests as lines of a batch file, as many as one batch may hold."""
+        """Requests as lines of a batch file, as many as one batch may hold.
+
+        Ends at the first one that the budget does not allow.
+        """
         chunk: list[tuple[str, bytes]] = []
         size = 0
         for job in jobs:
-            self.desk.hold(job.body)
+            try:
+                self.desk.hold(job, False)
+            except BudgetError as error:
+                self.passed = error
+                break
             line = self._line(job)
             full = len(chunk) >= self.settings.requests_per_batch
             if chunk and (full or size + len(line) > self.settings.bytes_per_batch):
@@ -205,7 +236,7 @@ class _Run:
             "custom_id": job.key,
             "method": "POST",
             "url": "/v1/chat/completions",
-            "body": {"model": self.model, **job.body, **self.extra},
+            "body": {"model": self.model, **sent(job.body, self.extra)},
         }
         return json.dumps(request, ensure_ascii=False).encode() + b"\n"
 
@@ -276,6 +307,8 @@ class _Run:
             self._collect(batch, found)
         except openai.NotFoundError:
             log.warning("batch %s is gone; what it had goes out again", batch.id)
+            for key in batch.keys:
+                self.desk.free(key)
             self.desk.remember({"id": batch.id, "status": "gone"})
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise EngineError(
@@ -300,6 +333,8 @@ class _Run:
                 content = self.client.files.content(file).content
                 for line in filter(None, map(bytes.strip, content.splitlines())):
                     self._read(batch, line)
+        for key in batch.keys:
+            self.desk.free(key)
         # Only now: a job killed before this line collects the batch once more.
         self.desk.remember({"id": batch.id, "status": found.status})
         if found.status == "failed":
@@ -325,8 +360,7 @@ class _Run:
         if key not in self.missing:
             return
         if status == 200:
-            del self.missing[key]
-            self.desk.take(key, response["body"])
+            self.desk.take(self.missing.pop(key), response.get("body"))
             return
         error = line.get("error") or (response.get("body") or {}).get("error") or {}
         message = f"status {status}: {json.dumps(error)[:500]}"

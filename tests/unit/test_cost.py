@@ -10,7 +10,7 @@ from retrace import engines
 from retrace.budget import Budget, BudgetError
 from retrace.cost import Prices
 from retrace.dispatch import Effort
-from retrace.journal import Journal, journals_under
+from retrace.journal import Journal, compact, journals_under
 from retrace.progress import Progress
 from retrace.sampling import Request, Sampling, ask
 from tests.fault_server import FaultServer
@@ -40,7 +40,12 @@ def test_the_most_a_request_can_cost_is_never_less_than_it_costs() -> None:
 
 
 def sample(
-    server: FaultServer, folder: Path, shard: str, numbers: range, dollars: float
+    server: FaultServer,
+    folder: Path,
+    shard: str,
+    numbers: range,
+    dollars: float,
+    grace: float = 10.0,
 ) -> Budget:
     own = folder / f"{shard}.jsonl"
     settings = {
@@ -59,7 +64,8 @@ def sample(
         Journal(own, journals_under(folder)) as journal,
         engines.load(settings, "m", "r", folder / "log") as engine,
     ):
-        ask(asked, engine, journal, Effort(backoff=0.01), budget=budget)
+        effort = Effort(backoff=0.01, grace=grace)
+        ask(asked, engine, journal, effort, budget=budget)
     return budget
 
 
@@ -106,3 +112,45 @@ def test_a_journal_tells_its_progress(tmp_path: Path) -> None:
     assert progress.projected_dollars() == pytest.approx(108.0, abs=0.2)
     assert progress.tokens_per_second(began + 15) == pytest.approx(2.0)
     assert progress.seconds_left(began + 12) == pytest.approx(12.0)
+
+
+def test_what_is_in_flight_when_the_budget_ends_is_kept(tmp_path: Path) -> None:
+    """It is billed whether it is kept or not, so it has more than the `grace`."""
+    with FaultServer(latency=1.0) as server:
+        with pytest.raises(BudgetError):
+            sample(server, tmp_path, "0", range(100), dollars=150, grace=0.0)
+        progress = Progress(tmp_path / "0.jsonl", PRICES).read_on()
+        assert progress.answered == server.seen()["requests"] > 4
+
+
+def test_a_server_that_states_no_usage_does_not_answer_for_nothing(
+    tmp_path: Path,
+) -> None:
+    with FaultServer(usage={}) as server:
+        with pytest.raises(BudgetError):
+            sample(server, tmp_path, "0", range(100), dollars=300)
+        progress = Progress(tmp_path / "0.jsonl", PRICES).read_on()
+        # A request counts with up to 19 prompt bytes and its 9 completion tokens.
+        assert 9 < progress.answered == server.seen()["requests"] < 100
+        assert 270 < progress.dollars <= 300
+        assert progress.completion_tokens == 0
+        # The next job knows what was spent.
+        with pytest.raises(BudgetError):
+            sample(server, tmp_path, "1", range(100, 200), dollars=progress.dollars)
+
+
+def test_compaction_forgets_no_dollar(tmp_path: Path) -> None:
+    with FaultServer() as server:
+        # Two jobs side by side ask for the same, and each pays.
+        sample(server, tmp_path / "one", "0", range(10), 1000)
+        sample(server, tmp_path / "two", "0", range(5, 15), 1000)
+        sample(server, tmp_path / "two", "0", range(20), 1000)
+    paths = journals_under(tmp_path)
+    before = [Progress(path, PRICES).read_on().dollars for path in paths]
+    noted = [Progress(path).read_on().dollars for path in paths]
+    for _ in range(2):
+        assert compact(tmp_path).kept == 20
+        after = [Progress(path, PRICES).read_on().dollars for path in paths]
+        assert after == pytest.approx(before)
+        assert [Progress(path).read_on().dollars for path in paths] == noted
+    assert sum(before) == pytest.approx(7 * 30)

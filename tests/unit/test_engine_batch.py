@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from retrace import engines
-from retrace.budget import Budget
+from retrace.budget import Budget, BudgetError
 from retrace.cost import Prices
 from retrace.dispatch import Effort
 from retrace.engines import openai_batch
@@ -18,6 +19,9 @@ from retrace.journal import Journal, read_lines
 from retrace.progress import Progress
 from retrace.sampling import Answer, Request, Sampling, ask
 from tests.batch_server import BatchServer
+
+# An answer has 2 prompt tokens and 3 completion tokens: $2.50 in a batch.
+PRICES = Prices(prompt=1e6, completion=1e6)
 
 
 @pytest.fixture
@@ -32,7 +36,11 @@ def requests(texts: Sequence[str]) -> list[Request]:
 
 
 def sample(
-    server: BatchServer, folder: Path, asked: Sequence[Request], **settings: Any
+    server: BatchServer,
+    folder: Path,
+    asked: Sequence[Request],
+    dollars: float = math.inf,
+    **settings: Any,
 ) -> list[Answer]:
     chosen = {
         "kind": "openai_batch",
@@ -48,7 +56,8 @@ def sample(
         engines.load(chosen, "m", "r", folder / "log") as engine,
     ):
         effort = Effort(failure_share=0.9)
-        return list(ask(asked, engine, journal, effort, budget=Budget(own=own)))
+        budget = Budget(PRICES, dollars, own=own)
+        return list(ask(asked, engine, journal, effort, budget=budget))
 
 
 def test_answers_come_in_order_from_as_few_batches_as_fit(
@@ -169,8 +178,7 @@ def test_an_answer_is_reused_by_the_direct_engine_at_its_own_price(
         engines.load(settings, "m", "r", tmp_path / "log") as engine,
     ):
         assert list(ask(asked, engine, journal)) == [batched]
-    prices = Prices(prompt=1e6, completion=1e6)
-    progress = Progress(tmp_path / "0.jsonl", prices).read_on()
+    progress = Progress(tmp_path / "0.jsonl", PRICES).read_on()
     assert progress.dollars == pytest.approx(2.5)
     assert '"mode":"batch"' in batched.contract
 
@@ -182,3 +190,60 @@ def test_batches_are_noted_in_the_journal(server: BatchServer, tmp_path: Path) -
     ]
     assert [note["id"] for note in notes] == ["batch_0", "batch_0"]
     assert notes[1]["status"] == "completed"
+
+
+def test_every_state_before_the_end_is_waited_for(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    server.looks = 6
+    (answer,) = sample(server, tmp_path, requests(["one"]))
+    assert answer.text == "answer to one"
+    assert len(server.batches) == 1
+
+
+def test_a_cancelled_batch_keeps_what_it_answered(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    server.cancel = 1
+    asked = requests([f"q{i}" for i in range(6)])
+    answers = sample(server, tmp_path, asked)
+    assert [answer.text for answer in answers] == [f"answer to q{i}" for i in range(6)]
+    assert set(server.runs.values()) == {1}
+
+
+def test_a_wrong_key_is_a_line(server: BatchServer, tmp_path: Path) -> None:
+    server.key = "another"
+    with pytest.raises(EngineError, match="check the key and the base URL"):
+        sample(server, tmp_path, requests(["one"]))
+
+
+def test_a_budget_stops_before_the_batch_that_could_pass_it(
+    server: BatchServer, tmp_path: Path
+) -> None:
+    """Each request may cost (10 + 9) / 2 dollars and does cost 2.50."""
+    asked = requests([f"q{i}" for i in range(8)])
+    settings = {"dollars": 30.0, "requests_per_batch": 2}
+    with pytest.raises(BudgetError, match=r"budget of \$30\.00"):
+        sample(server, tmp_path, asked, **settings)
+    # What was out when the budget ended is collected, and its true cost is known.
+    assert sorted(server.runs.values()) == [1, 1, 1]
+    progress = Progress(tmp_path / "0.jsonl", PRICES).read_on()
+    assert (progress.answered, progress.dollars) == (3, pytest.approx(7.5))
+    # The rest of the budget is worth two more.
+    with pytest.raises(BudgetError):
+        sample(server, tmp_path, asked, **settings)
+    assert len(server.runs) == 5
+
+
+def test_a_batch_that_is_out_counts_against_the_budget_of_the_next_job(
+    server: BatchServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = requests([f"q{i}" for i in range(4)])
+    with monkeypatch.context() as patch:
+        patch.setattr(openai_batch._Run, "_wait", die)
+        with pytest.raises(SystemExit):
+            sample(server, tmp_path, asked[:3], dollars=30.0)
+    with pytest.raises(BudgetError):
+        sample(server, tmp_path, asked, dollars=30.0)
+    assert len(server.runs) == 3
+    assert len(sample(server, tmp_path, asked, dollars=40.0)) == 4

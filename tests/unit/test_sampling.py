@@ -215,6 +215,20 @@ def test_what_fails_for_good_is_an_error_and_asked_again_next_time(
         assert server.seen()["repeats"] == len(bad)
 
 
+def test_what_is_refused_each_time_does_not_stop_a_later_run(tmp_path: Path) -> None:
+    asked = requests(range(60))
+    with server_with(faults={"400": 0.1}, times=10**6) as server:
+        first = sample(server, tmp_path, asked)
+        assert 1 <= sum(bool(answer.error) for answer in first) < 12
+        # Now only those are missing, and every one of them fails again.
+        assert sample(server, tmp_path, asked) == first
+        assert sample(server, tmp_path, asked, shard="other") == first
+        # Another request that is refused is news.
+        server.change(faults={"400": 1.0})
+        with pytest.raises(CircuitOpenError, match="1 of the last 1 requests failed"):
+            sample(server, tmp_path, [*asked, *requests([99])])
+
+
 def test_the_circuit_opens_and_keeps_what_was_answered(tmp_path: Path) -> None:
     effort = QUICK.model_copy(update={"attempts": 2, "failure_window": 20})
     with server_with(faults={"500": 0.5}, times=10**6) as server:
@@ -241,6 +255,46 @@ def test_a_wrong_key_stops_at_once(tmp_path: Path) -> None:
         with pytest.raises(EngineError, match="check the key"):
             sample(server, tmp_path, requests(range(100)), concurrency=4)
         assert sum(server.seen()["keys"].values()) <= 8
+
+
+def test_a_web_page_is_told_as_one(tmp_path: Path) -> None:
+    effort = QUICK.model_copy(update={"attempts": 2})
+    with (
+        server_with(faults={"html": 1.0}, times=10**6) as server,
+        pytest.raises(CircuitOpenError, match=r"a web page.*'<html><body>Welcome"),
+    ):
+        sample(server, tmp_path, requests(range(3)), effort=effort)
+
+
+@pytest.mark.parametrize("url", ["", "localhost:9/v1", "ftp://host/v1", "https:///v1"])
+def test_an_address_that_is_none_is_told(tmp_path: Path, url: str) -> None:
+    with pytest.raises(EngineError, match=r"base_url.*expected one like https://"):
+        sample(_shared, tmp_path, requests([1]), base_url=url)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_key"), [("k\n", True), ("k k", False), ("ä", False)]
+)
+def test_a_key_with_blanks_around_is_one_and_stands_in_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, is_key: bool
+) -> None:
+    monkeypatch.setenv("KEY_ONE", key)
+    settings = {"key_variables": ["KEY_ONE"]}
+    with server_with(key="k") as server:
+        if is_key:
+            assert sample(server, tmp_path, requests([1]), **settings)[0].text
+            return
+        with pytest.raises(EngineError, match="KEY_ONE holds a blank") as failure:
+            sample(server, tmp_path, requests([1]), **settings)
+    assert key not in str(failure.value)
+
+
+def test_a_field_that_an_api_does_not_know_is_taken_out(tmp_path: Path) -> None:
+    extra = {"max_tokens": None, "max_completion_tokens": 50, "seed": None}
+    with server_with(unknown=["max_tokens", "seed"]) as server:
+        with pytest.raises(CircuitOpenError, match="unsupported parameter"):
+            sample(server, tmp_path, requests([1]))
+        assert sample(server, tmp_path, requests([1]), extra=extra)[0].text
 
 
 def test_concurrency_is_bounded(tmp_path: Path) -> None:
@@ -358,5 +412,5 @@ def test_the_journal_tells_the_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_engine_is_named() -> None:
-    with pytest.raises(ValueError, match=r"expected one of openai.*vllm"):
+    with pytest.raises(EngineError, match=r"expected one of openai.*vllm"):
         engines.load({"kind": "vlm"}, "w", "r", Path("log"))
