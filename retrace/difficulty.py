@@ -6,6 +6,7 @@ prompt is our own.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,11 @@ from retrace.rows import Label, Problem
 from retrace.sampling import Answer
 
 LOWEST, HIGHEST = 1.0, 10.0
+
+
+class LabelsError(ValueError):
+    """Published labels that cannot be read: says where and what was expected."""
+
 
 GRADING = Prompt(
     system="You grade how hard mathematics problems are. You do not solve them.",
@@ -92,13 +98,24 @@ def published(
     """Labels that somebody published, joined on the exact text of the statement.
 
     Of a text that occurs twice the last label counts, as in the published recipe. A
-    problem whose text is not there is `unmatched`; a negative or absent label is one
-    that its labeller could not read.
+    problem whose text is not there is `unmatched`; a label that is negative, absent or
+    no number is one that its labeller could not read.
+
+    Raises:
+        LabelsError: a row lacks one of the two columns.
     """
     wanted = {problem.statement for problem in problems}
-    found: dict[str, Any] = {
-        row[statement]: row[difficulty] for row in rows if row[statement] in wanted
-    }
+    found: dict[str, Any] = {}
+    for number, row in enumerate(rows, start=1):
+        for column in (statement, difficulty):
+            if column not in row:
+                raise LabelsError(
+                    f"row {number} of the published labels has no column {column!r},"
+                    f" only {', '.join(map(repr, row))}: name the columns of the"
+                    " statement and of the difficulty with --columns"
+                )
+        if row[statement] in wanted:
+            found[row[statement]] = row[difficulty]
     for problem in problems:
         if problem.statement not in found:
             yield Label(problem_id=problem.problem_id, reason="unmatched")
@@ -113,17 +130,21 @@ def count(labels: Iterable[Label]) -> dict[str, int]:
 
 def _published_label(problem: Problem, value: Any) -> Label:
     identifier = problem.problem_id
-    # A missing number is NaN in a data frame, and NaN is not equal to itself.
-    if value is None or value != value or float(value) < 0:
+    try:
+        grade = float(value)
+    except (TypeError, ValueError):
+        grade = math.nan
+    # A missing number is NaN in a data frame too.
+    if math.isnan(grade) or grade < 0:
         return Label(
             problem_id=identifier,
             reason="unparsable",
             detail=f"the published label is {value}",
         )
-    if not LOWEST <= float(value) <= HIGHEST:
+    if not LOWEST <= grade <= HIGHEST:
         return Label(
             problem_id=identifier,
             reason="out_of_range",
-            detail=f"the published label is {float(value):g}, expected 1 to 10",
+            detail=f"the published label is {grade:g}, expected 1 to 10",
         )
-    return Label(problem_id=identifier, difficulty=float(value), reason="published")
+    return Label(problem_id=identifier, difficulty=grade, reason="published")

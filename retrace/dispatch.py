@@ -417,7 +417,7 @@ class Dispatcher:
         self.failed[key] = message
         # What was refused before says nothing new about the endpoint.
         is_news = kind != "refused" or not self._journal.was_refused(key)
-        self._journal.note("failure", kind=kind, key=key, message=message[:500])
+        self._journal.note("failure", kind=kind, request=key, message=message[:500])
         self._tally.failed += 1
         if self._tally.failed <= LOGGED_FAILURES:
             log.warning("request failed for good (%s): %s", kind, message[:300])

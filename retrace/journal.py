@@ -198,8 +198,8 @@ class Index:
                 self._contracts[number][line["contract_id"]] = line["contract"]
             elif body.startswith(b'"note":"failure"'):
                 line = json.loads(b"{" + body)
-                if line["kind"] == "refused" and "key" in line:
-                    self.refused.add(line["key"])
+                if line["kind"] == "refused" and "request" in line:
+                    self.refused.add(line["request"])
 
     def get(self, key: str) -> Entry | None:
         place = self._places.get(bytes.fromhex(key))
@@ -214,10 +214,17 @@ class Index:
                 f"{self._paths[number]} changed while it was read; run again"
             )
         contract_id = line["contract"]
+        contract = self._contracts[number].get(contract_id)
+        if contract is None:
+            raise JournalError(
+                f"{self._paths[number]}: nothing says who gave the answer {key}: the"
+                f" line of contract {contract_id} is gone. Restore the file, or take it"
+                " away to ask for its answers again"
+            )
         return Entry(
             key,
             contract_id,
-            self._contracts[number][contract_id],
+            contract,
             line["answer"],
             line["stats"],
         )
@@ -393,14 +400,14 @@ def _checked_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
     with open(path, "rb") as file:
         file.seek(start)
         offset = start
-        for number, line in enumerate(file, start=1):
+        for line in file:
             if not line.endswith(b"\n"):
                 return
             body = line[PREFIX_BYTES:-1]
             if not _is_whole(line, body):
                 if not file.peek(1):
                     return
-                raise JournalError(_damaged(path, number, offset))
+                raise JournalError(_damaged(path, offset))
             yield offset, body
             offset += len(line)
 
@@ -409,11 +416,17 @@ def _is_whole(line: bytes, body: bytes) -> bool:
     return line[:PREFIX_BYTES] == b'{"crc":"%08x",' % zlib.crc32(body)
 
 
-def _damaged(path: Path, number: int, offset: int) -> str:
+def _damaged(path: Path, offset: int) -> str:
+    with open(path, "rb") as file:
+        number = 1
+        while file.tell() < offset:
+            file.readline()
+            number += 1
     return (
         f"{path}:{number}: damaged line at byte {offset}: its checksum does not match"
         " and it is not the last line, so no interrupted write explains it. Restore"
-        f" the file, or delete that one line (sed -i {number}d) to ask for it again"
+        f" the file, or delete that one line (sed -i {number}d {path}) to ask for it"
+        " again"
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from retrace import engines, environment
-from retrace.difficulty import GRADING, count, graded, published
+from retrace.difficulty import GRADING, LabelsError, count, graded, published
 from retrace.journal import Journal, journals_under
 from retrace.prompts import Prompt, messages
 from retrace.rows import Label, Problem, read_rows, write_rows
@@ -81,7 +81,14 @@ def read_published(path: Path, columns: Sequence[str]) -> Iterator[Mapping[str, 
             yield from batch.to_pylist()
         return
     with open(path, encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise LabelsError(f"{path}:{number}: not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise LabelsError(f"{path}:{number}: expected an object with columns")
+            yield row
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -119,4 +126,4 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main, FAILURES))
+    sys.exit(command(main, (*FAILURES, LabelsError)))

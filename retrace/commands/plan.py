@@ -139,7 +139,8 @@ def _row(
         throughput if kind == "vllm" else None,
         kind == "openai_batch",
     )
-    if kind == "vllm" and cost["gpu_hours"] is None and missing:
+    ran_without = others and not any(journal.run.get("gpus") for journal in others)
+    if kind == "vllm" and cost["gpu_hours"] is None and missing and not ran_without:
         cost["dollars"] = None
     if kind != "vllm" and missing and not chosen.terms.prices.of_tokens:
         cost["dollars"] = None
@@ -215,6 +216,7 @@ def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
         values = [row.get(name) for row in counted or rows]
         known = [value for value in values if value is not None]
         total[name] = sum(known) if known else None
+    total["at_least"] = any(row.get("dollars") is None for row in rows)
     total["unknown_sets"] = sum(row["requests"] is None for row in rows)
     return total
 
@@ -252,7 +254,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     figures = [_figure(row.get(key), key) for _, key in FIGURES]
-    if row.get("gpu_hours") is None and row.get("dollars") is not None:
+    if row.get("at_least"):
+        figures[-2:] = [f"≥{told}" if told != "?" else told for told in figures[-2:]]
+    elif row.get("gpu_hours") is None and row.get("dollars") is not None:
         figures[-2] = "–"  # an API's
     return [*figures, row.get("tokens", "unknown")]
 

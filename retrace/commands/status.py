@@ -29,6 +29,13 @@ JOURNALS = Path("journals")
 CHECKPOINTS = Path("checkpoints")
 # As in profiles/slurm/config.yaml.
 SLURM_LOGS = Path("logs/slurm")
+STATES = {
+    "done": "done",
+    "Stopped": "stopped",
+    "BudgetError": "out of budget",
+    "CircuitOpenError": "too many failures",
+    "EngineError": "engine failed",
+}
 CURRENT = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
 
 
@@ -202,6 +209,13 @@ def _live(args: argparse.Namespace, watched: dict[Path, Progress]) -> int:
             return 0
 
 
+def state_of(outcome: str) -> str:
+    """How a run ended, in words; one that could not say so was killed."""
+    if outcome in STATES:
+        return STATES[outcome]
+    return "failed" if outcome else "killed"
+
+
 def _name(path: Path, folder: Path) -> str:
     """A journal's path below the folder: the same shard may be sampled and graded."""
     return path.relative_to(folder).with_suffix("").as_posix()
@@ -213,7 +227,7 @@ def _row(path: Path, progress: Progress, now: float) -> dict[str, Any]:
         "model": str(progress.run.get("model", path.parent.name)),
         "set": str(progress.run.get("set", "")),
         "shard": path.stem,
-        "state": "running" if running else progress.outcome or "killed",
+        "state": "running" if running else state_of(progress.outcome),
         "done": progress.done,
         "total": progress.total,
         "tokens": progress.completion_tokens,

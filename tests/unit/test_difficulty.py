@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from retrace.difficulty import GRADING, count, graded, parse_grade, published
+from retrace.difficulty import (
+    GRADING,
+    LabelsError,
+    count,
+    graded,
+    parse_grade,
+    published,
+)
 from retrace.prompts import messages
 from retrace.rows import Answer as Reference
 from retrace.rows import Domain, Problem, Usage
@@ -59,7 +66,7 @@ def test_every_answer_gives_a_label_with_a_reason(
 
 
 def test_published_labels_are_joined_on_the_exact_text_and_counted() -> None:
-    problems = [problem(text) for text in ("a", "b", "c", "d", "e", "f")]
+    problems = [problem(text) for text in "abcdefg"]
     rows = [
         {"problem": "a", "gpt_difficulty_parsed": 4},
         {"problem": "a", "gpt_difficulty_parsed": 6.5},
@@ -68,6 +75,7 @@ def test_published_labels_are_joined_on_the_exact_text_and_counted() -> None:
         {"problem": "d", "gpt_difficulty_parsed": math.nan},
         {"problem": "e", "gpt_difficulty_parsed": 42},
         {"problem": "f", "gpt_difficulty_parsed": None},
+        {"problem": "g", "gpt_difficulty_parsed": "hard"},
     ]
     labels = list(published(problems, rows))
     assert [label.problem_id for label in labels] == [p.problem_id for p in problems]
@@ -76,8 +84,10 @@ def test_published_labels_are_joined_on_the_exact_text_and_counted() -> None:
         "out_of_range": 1,
         "published": 1,
         "unmatched": 1,
-        "unparsable": 3,
+        "unparsable": 4,
     }
+    with pytest.raises(LabelsError, match=r"row 1 .* no column 'level', only"):
+        list(published(problems, rows, difficulty="level"))
 
 
 def test_the_prompt_ends_with_the_form_that_is_parsed() -> None:

@@ -18,6 +18,7 @@ from retrace.journal import (
     JournalError,
     compact,
     encode_line,
+    follow,
     journals_under,
     read_lines,
 )
@@ -107,6 +108,18 @@ def test_a_damaged_middle_line_is_refused_with_file_and_line(
     path.write_bytes(b"".join(lines))
     with pytest.raises(JournalError, match=rf"a\.jsonl:{line}: damaged line"):
         fill(path, range(1))
+    # Its number is that in the file, from wherever it is read.
+    behind = len(b"".join(lines[: line - 1]))
+    with pytest.raises(JournalError, match=rf"a\.jsonl:{line}: .*sed -i {line}d /"):
+        list(follow(path, behind))
+
+
+def test_an_answer_without_its_contract_is_not_passed_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    fill(path, range(3))
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with Journal(path) as journal, pytest.raises(JournalError, match="who gave the"):
+        journal.get(key(1))
 
 
 def test_a_flipped_letter_in_a_text_is_noticed(tmp_path: Path) -> None:
@@ -197,8 +210,8 @@ def test_compaction_keeps_what_a_later_job_must_know(tmp_path: Path) -> None:
         journal.note("batch", id="over", keys=[key(1)])
         journal.note("batch", id="out", keys=[key(2)])
         journal.note("batch", id="over", status="completed")
-        journal.note("failure", kind="refused", key=key(3), message="no")
-        journal.note("failure", kind="server", key=key(4), message="gone")
+        journal.note("failure", kind="refused", request=key(3), message="no")
+        journal.note("failure", kind="server", request=key(4), message="gone")
         journal.note("end", outcome="done")
     compact(tmp_path)
     with Journal(path) as journal:

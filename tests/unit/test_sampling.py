@@ -17,6 +17,7 @@ from retrace import dispatch, engines
 from retrace.dispatch import CircuitOpenError, Effort
 from retrace.engines.base import EngineError
 from retrace.journal import Journal, JournalError, journals_under, read_lines
+from retrace.progress import Progress
 from retrace.sampling import Answer, Request, Sampling, ask, split_reasoning
 from tests.fault_server import FaultServer
 
@@ -222,6 +223,8 @@ def test_what_is_refused_each_time_does_not_stop_a_later_run(tmp_path: Path) -> 
         assert 1 <= sum(bool(answer.error) for answer in first) < 12
         # Now only those are missing, and every one of them fails again.
         assert sample(server, tmp_path, asked) == first
+        progress = Progress(tmp_path / "0.jsonl").read_on()
+        assert progress.done + progress.failures["refused"] == progress.total == 60
         assert sample(server, tmp_path, asked, shard="other") == first
         # Another request that is refused is news.
         server.change(faults={"400": 1.0})
