@@ -260,6 +260,8 @@ class Dispatcher:
                 # Building a thousand first requests in one go would block the loop.
                 await asyncio.sleep(0)
         everyone = asyncio.gather(*workers)
+        # A second signal ends the loop, and nobody looks at this any more.
+        everyone.add_done_callback(lambda done: done.cancelled() or done.exception())
         stop = asyncio.create_task(self._stopper.wait())
         first: set[asyncio.Future[Any]] = {everyone, stop}
         await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)

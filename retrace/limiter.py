@@ -100,7 +100,10 @@ class Limiter:
         if self._rates.requests is not None:
             step = WINDOW / self._rates.requests
         if self._rates.tokens is not None:
-            tokens = self._mean if self._seen >= LEARNED else bound
+            tokens = self._mean
+            if self._seen < LEARNED:
+                # From the bound to the mean: the first answers may be short ones.
+                tokens = (bound + self._seen * self._mean) / (self._seen + 1)
             # A little faster than the rate, which the window keeps anyway.
             step = max(step, PACE * WINDOW / self._rates.tokens * tokens)
         return min(step, WINDOW)

@@ -187,7 +187,7 @@ def test_a_server_that_never_gets_healthy_is_ended(
 ) -> None:
     with (
         make(stand_in, weights, "never", timeout=1) as engine,
-        pytest.raises(EngineError, match=r"start_timeout=1 s(.|\n)*stand-in starts"),
+        pytest.raises(EngineError, match="start_timeout=1 s"),
     ):
         engine.start()
     assert stand_ins(str(stand_in)) == []
