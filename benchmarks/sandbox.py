@@ -7,7 +7,8 @@ of a typical contest program, one at a time on one worker, in turns, so that a b
 machine slows all of them alike. A rate is that of a method's best turn. CPU time counts
 the processes of an execution and the benchmark's own part in it; a core that does
 nothing else does 1000 / CPU ms executions a second. (bwrap's is not to be had: its
-children are not its caller's.)
+children are not its caller's.) Bare Python is the interpreter without its virtual
+environment.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ IMPORTS = (
     " random, string, datetime, decimal, fractions, typing, copy\n"
 )
 DOUBLE = "print(int(input()) * 2)"
+# Not the virtual environment's: what its site-packages do at a start is not Python's.
+PYTHON = os.path.realpath(sys.executable)
 MODES = (Mode.NS_LANDLOCK, Mode.NS, Mode.LANDLOCK)
 
 
@@ -94,7 +97,7 @@ def main() -> int:
 
 
 def _bare() -> Iterator[Method]:
-    python = [sys.executable, "-I"]
+    python = [PYTHON, "-I"]
     yield _command("python -I", [*python, "-c", DOUBLE])
     yield _command("python -I, imports", [*python, "-c", IMPORTS + DOUBLE])
 
@@ -104,7 +107,7 @@ def _bwrapped(bwrap: str) -> Iterator[Method]:
         print(f"{bwrap} is not here: not measured", file=sys.stderr)
         return
     before = bubblewrap.prefix(bwrap, Path(__file__).resolve().parents[1])
-    command = [*before, sys.executable, "-I", "-c", IMPORTS + DOUBLE]
+    command = [*before, PYTHON, "-I", "-c", IMPORTS + DOUBLE]
     yield Method("bwrap python -I, imports", _command("", command).run, None)
 
 
@@ -120,7 +123,7 @@ def _command(name: str, command: list[str]) -> Method:
 def _pooled(mode: Mode, memory: dict[str, float]) -> Iterator[list[Method]]:
     settings = Settings(mode=mode, modules=("numpy",))
     with Pool(settings) as pool, pool.open() as session:
-        fixed = Program(IMPORTS + DOUBLE)
+        fixed, trivial = Program(IMPORTS + DOUBLE), Program(DOUBLE)
         session.run(fixed, b"21\n")
         worker = pool._all[0].pid
 
@@ -133,10 +136,14 @@ def _pooled(mode: Mode, memory: dict[str, float]) -> Iterator[list[Method]]:
         def a_test() -> bytes:
             return session.run(fixed, b"21\n").output
 
+        def a_trivial_test() -> bytes:
+            return session.run(trivial, b"21\n").output
+
         memory[str(mode)] = _pss_mb(worker)
         yield [
             Method(f"{mode}: a program a run, imports", a_program, cpu),
             Method(f"{mode}: tests of one program, imports", a_test, cpu),
+            Method(f"{mode}: tests of one program", a_trivial_test, cpu),
         ]
 
 
