@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -68,9 +68,24 @@ def _same_token(found: str, wanted: str, tolerance: float) -> bool:
         return True
     if not (_NUMBER.fullmatch(found) and _NUMBER.fullmatch(wanted)):
         return False
-    if _INTEGER.fullmatch(found) and _INTEGER.fullmatch(wanted):
+    if not _INTEGER.fullmatch(wanted):
+        return close(float(found), float(wanted), tolerance)
+    if _INTEGER.fullmatch(found):
         return _strip_zeros(found) == _strip_zeros(wanted)
-    return close(float(found), float(wanted), tolerance)
+    return _is_near_integer(found, wanted, tolerance)
+
+
+def _is_near_integer(found: str, integer: str, tolerance: float) -> bool:
+    """Whether a float is an integer, by an absolute tolerance and without rounding.
+
+    A relative one would take 12345678.5 for what a rounding division should have given.
+    """
+    exact = Context(prec=len(found) + len(integer) + 20)
+    try:
+        difference = exact.subtract(Decimal(found), Decimal(integer))
+    except ArithmeticError:  # an absurd exponent
+        return False
+    return abs(difference) <= Decimal(tolerance)
 
 
 def _strip_zeros(integer: str) -> str:
