@@ -39,7 +39,8 @@ def extract_program(response: str, entry: str | None = None) -> str | None:
     error is still the answer. A tag that names another language only counts against a
     block that does not parse. Without any block, text that is Python is the program.
     """
-    text = sections.parse(response).solution.replace("\r\n", "\n").lstrip("\ufeff")
+    text = sections.parse(response).solution.replace("\r\n", "\n")
+    text = text.replace("\ufeff", "")  # a byte order mark, valid in files alone
     blocks = [*_fenced(text)] or [
         _Block(match["tag"].lower(), match["body"])
         for match in _INLINE_FENCE.finditer(text)

@@ -43,7 +43,6 @@ def _reason_of_exit(
         Exit.SYNTAX_ERROR: Reason.SYNTAX_ERROR,
         Exit.MEMORY_ERROR: Reason.MEMORY_LIMIT,
         Exit.FORBIDDEN: Reason.FORBIDDEN,
-        Exit.BROKEN_JAIL: Reason.JUDGE_ERROR,
     }
     if execution.code in known:
         return known[Exit(execution.code)]

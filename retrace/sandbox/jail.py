@@ -3,6 +3,10 @@
 It closes every file but its input, output and errors, sets limits, gives up the rights
 that the server still had, and only then compiles and runs the source. Expected outputs
 are never in its memory.
+
+A fork copies each page of memory that either side writes to, and that is most of what
+a short program costs. So whatever is the same for all jails is done by `prepare`, once
+and in the server.
 """
 
 from __future__ import annotations
@@ -21,34 +25,86 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from retrace.sandbox import encoding, linux, seccomp
+from retrace.sandbox import encoding, linux
 from retrace.sandbox.model import Exit, Limits, Program
-from retrace.sandbox.seccomp import Filter
+from retrace.sandbox.seccomp import Filter, Prepared
 
 _MB = 1 << 20
 _STACK = 112 * _MB  # the kernel leaves a gap of 128 MB below the stack
 _FILE_NAME = "main.py"
 _READY = b"confined"
+# Links into /proc, which is missing.
+_STANDARD_FILES = {
+    "/dev/stdin": 0,
+    "/dev/fd/0": 0,
+    "/proc/self/fd/0": 0,
+    "/dev/stdout": 1,
+    "/dev/stderr": 2,
+}
+
+Ceiling = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Confinement:
     """What a worker has prepared once for all its jails."""
 
-    filter: Filter | None
+    filter: Prepared | None
     """None where nothing is confined."""
     base_memory: int
     """Address space, in bytes, that a jail starts with: limits come on top."""
     count_threads: bool
     prelude: dict[str, Any]
+    streams: Sequence[io.TextIOWrapper]
+    """Over descriptors 1 and 2, which are other files in each jail."""
+
+
+def prepare(
+    confined: bool, base_memory: int, count_threads: bool, prelude: dict[str, Any]
+) -> Confinement:
+    """Make the calling process what a program finds, but for rights and limits."""
+    for number in (signal.SIGINT, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    sys.argv = [_FILE_NAME]
+    sys.set_int_max_str_digits(0)
+    random.seed(0)
+    os.register_at_fork(after_in_child=lambda: random.seed(0))
+    io.open = builtins.open = _opener(builtins.open)
+    return Confinement(
+        filter=Prepared(Filter()) if confined else None,
+        base_memory=base_memory,
+        count_threads=count_threads,
+        prelude=prelude,
+        streams=_open_streams(),
+    )
+
+
+def ceilings(limits: Limits, confinement: Confinement) -> list[tuple[int, Ceiling]]:
+    """The resource limits of a jail, no higher than those of the calling process."""
+    wanted = {
+        resource.RLIMIT_CPU: int(limits.cpu_s) + 2,  # behind the supervisor, finer
+        resource.RLIMIT_AS: confinement.base_memory + limits.memory_mb * _MB,
+        resource.RLIMIT_FSIZE: limits.output_mb * _MB,
+        resource.RLIMIT_NOFILE: 128,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    if confinement.count_threads:
+        wanted[resource.RLIMIT_NPROC] = limits.threads
+    found = [(name, (_most(name, value),) * 2) for name, value in wanted.items()]
+    stack = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    found.append((resource.RLIMIT_STACK, (_most(resource.RLIMIT_STACK, _STACK), stack)))
+    return found
 
 
 def run(
     program: Program,
-    limits: Limits,
+    limits: Sequence[tuple[int, Ceiling]],
     confinement: Confinement,
     files: Sequence[int],
     ready: int,
@@ -56,6 +112,7 @@ def run(
     """Confine this process, say so on `ready`, run the program and exit.
 
     Args:
+        limits: from `ceilings`.
         files: input, output and errors. For a script they are 0, 1 and 2. Otherwise
             what the program prints goes to errors, and its value to the output.
     """
@@ -63,8 +120,12 @@ def run(
         output = _confine(program, limits, confinement, files, ready)
     except BaseException as error:
         os.write(ready, f"{type(error).__name__}: {error}"[:500].encode())
-        os._exit(Exit.BROKEN_JAIL)
-    os._exit(_run(program, output, confinement.prelude))
+        os._exit(1)
+    code = 1
+    try:
+        code = _run(program, output, confinement)
+    finally:  # whatever a program has done to its errors: this process never returns
+        os._exit(code)
 
 
 def has_confined(message: bytes) -> bool:
@@ -72,9 +133,14 @@ def has_confined(message: bytes) -> bool:
     return message == _READY
 
 
+def _most(name: int, value: int) -> int:
+    hard = resource.getrlimit(name)[1]
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
+
+
 def _confine(
     program: Program,
-    limits: Limits,
+    limits: Sequence[tuple[int, Ceiling]],
     confinement: Confinement,
     files: Sequence[int],
     ready: int,
@@ -82,10 +148,10 @@ def _confine(
     """Returns the descriptor for the value of a call."""
     _arrange_files(program, files, ready)
     linux.die_with_parent()
-    _set_limits(limits, confinement)
-    _reset_signals()
+    for name, ceiling in limits:
+        resource.setrlimit(name, ceiling)
     if confinement.filter is not None:
-        seccomp.install(confinement.filter.inner(os.getpid()))
+        confinement.filter.install()
     os.write(ready, _READY)
     os.close(ready)
     return 1 if program.kind == "script" else 3
@@ -106,57 +172,22 @@ def _arrange_files(program: Program, files: Sequence[int], ready: int) -> None:
     os.closerange(ready + 1, 4096)
 
 
-def _set_limits(limits: Limits, confinement: Confinement) -> None:
-    cpu = int(limits.cpu_s) + 2  # behind the supervisor, which is finer
-    memory = confinement.base_memory + limits.memory_mb * _MB
-    output = limits.output_mb * _MB
-    wanted = {
-        resource.RLIMIT_CPU: cpu,
-        resource.RLIMIT_AS: memory,
-        resource.RLIMIT_FSIZE: output,
-        resource.RLIMIT_NOFILE: 128,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
-    }
-    if confinement.count_threads:
-        wanted[resource.RLIMIT_NPROC] = limits.threads
-    for name, value in wanted.items():
-        hard = resource.getrlimit(name)[1]
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.setrlimit(name, (value, value))
-    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    soft = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
-    resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
-
-
-def _reset_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _run(program: Program, output: int, prelude: dict[str, Any]) -> int:
+def _run(program: Program, output: int, confinement: Confinement) -> int:
     """Run the program; the exit code."""
-    streams = _open_streams()
-    sys.argv = [_FILE_NAME]
-    sys.set_int_max_str_digits(0)
-    random.seed(0)  # the module seeds itself anew after each fork
-    builtins.open = _opener(builtins.open)
     module = types.ModuleType("__main__" if program.kind == "script" else "solution")
+    module.__file__ = _FILE_NAME
     sys.modules[module.__name__] = module
     if program.prelude:
-        module.__dict__.update(prelude)
+        module.__dict__.update(confinement.prelude)
     try:
         if program.detached:
             _detach()
         code = _execute(program, module.__dict__, output)
-        if not program.detached:
+        if not program.detached and threading.active_count() > 1:
             threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        for stream in (sys.stdout, *streams):
-            stream.flush()
+        opened = [x for x in module.__dict__.values() if isinstance(x, io.IOBase)]
+        _flush(sys.stdout, *confinement.streams, *opened)
     except BaseException as error:
         return _explain(error, program)
     return code
@@ -296,22 +327,29 @@ def _exit_for(error: BaseException) -> int:
 
 
 def _open_streams() -> tuple[io.TextIOWrapper, io.TextIOWrapper]:
-    """Fresh standard streams over 0, 1 and 2; returns the two for writing."""
+    """Standard streams over 0, 1 and 2 as Python opens them; the two for writing."""
+    sys.stdin = sys.__stdin__ = _open_stream(0, "<stdin>")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _open_stream(1, "<stdout>")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _open_stream(2, "<stderr>")  # type: ignore[misc]
+    return sys.stdout, sys.stderr
 
-    def writer(descriptor: int) -> io.TextIOWrapper:
-        raw = io.FileIO(descriptor, "w", closefd=False)
-        return io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding="utf-8", errors="surrogateescape"
-        )
 
-    reader = io.BufferedReader(io.FileIO(0, "r", closefd=False))
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
-        reader, encoding="utf-8", errors="surrogateescape"
-    )
-    output, errors = writer(1), writer(2)
-    sys.stdout = sys.__stdout__ = output  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = errors  # type: ignore[misc]
-    return output, errors
+def _open_stream(descriptor: int, name: str) -> io.TextIOWrapper:
+    mode = "w" if descriptor else "r"
+    raw = io.FileIO(descriptor, mode, closefd=False)
+    raw.name = name
+    buffer = io.BufferedWriter(raw) if descriptor else io.BufferedReader(raw)
+    stream = io.TextIOWrapper(buffer, encoding="utf-8", errors="surrogateescape")
+    # Which fast readers of contest programs ask for.
+    stream.mode = mode  # type: ignore[misc]
+    return stream
+
+
+def _flush(*streams: Any) -> None:
+    """As Python does at its end, which also ignores what can't be flushed."""
+    for stream in streams:
+        with suppress(AttributeError, ValueError, OSError):
+            stream.flush()
 
 
 def _detach() -> None:
@@ -341,11 +379,12 @@ def _detach() -> None:
 
 
 def _opener(real: Callable[..., Any]) -> Callable[..., Any]:
-    """`open` that knows /dev/stdin, which is a link into the missing /proc."""
+    """`open` that knows the standard streams by the names of their files."""
 
     def open(file: Any, *arguments: Any, **options: Any) -> Any:
-        if isinstance(file, str) and file == "/dev/stdin":
-            return real(0, *arguments, **{**options, "closefd": False})
-        return real(file, *arguments, **options)
+        descriptor = _STANDARD_FILES.get(str(file))
+        if descriptor is None:
+            return real(file, *arguments, **options)
+        return real(descriptor, *arguments, **{**options, "closefd": False})
 
     return open

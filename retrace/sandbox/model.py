@@ -120,7 +120,6 @@ class Exit(IntEnum):
     NO_VALUE = 213
     NOT_ENCODABLE = 214
     FORBIDDEN = 215
-    BROKEN_JAIL = 219
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 # What contest programs import, and what those modules load lazily.
 _STANDARD = _names("""
-    abc array ast asyncio base64 bisect calendar cmath collections collections.abc
+    abc array ast base64 bisect calendar cmath collections collections.abc
     contextlib copy ctypes dataclasses datetime decimal encodings.idna enum fractions
     functools heapq hashlib io itertools json locale math numbers operator os pickle
     pprint queue random re resource secrets signal statistics string struct sys

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import platform
 import signal
 import struct
@@ -28,6 +29,8 @@ _ERRNO = 0x00050000
 _X32_BIT = 0x40000000
 _SIZE = 8  # bytes of an instruction
 _MAX_JUMP = 200  # a jump offset is one byte
+_VALUE = struct.Struct("<I")
+_SOME_PID = 0x7A7A7A7A  # beyond all processes, and no other value in a filter
 
 # Offsets into struct seccomp_data; arguments are 64 bits wide, little-endian.
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
@@ -101,14 +104,47 @@ class Filter:
         return [(_EQUAL, 0, len(body), self.table[name]), *body]
 
 
+class Prepared:
+    """The inner filter, assembled once but for the process that it is for."""
+
+    def __init__(self, filters: Filter) -> None:
+        code = filters.inner(_SOME_PID)
+        values = range(_SIZE - 4, len(code), _SIZE)
+        self._places = [
+            at for at in values if _VALUE.unpack_from(code, at)[0] == _SOME_PID
+        ]
+        self._code = _Code(code)
+
+    def fill_in(self, pid: int) -> bytes:
+        """What `Filter.inner` gives for the process."""
+        for place in self._places:
+            _VALUE.pack_into(self._code.buffer, place, pid)
+        return self._code.buffer.raw
+
+    def install(self) -> None:
+        """Confine the calling process for good. It must have no new privileges."""
+        self.fill_in(os.getpid())
+        self._code.install()
+
+
 def install(code: bytes) -> None:
     """Confine the calling process for good. It must have no new privileges."""
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("@HP", len(code) // _SIZE, ctypes.addressof(buffer))
-    pointer = ctypes.create_string_buffer(program, len(program))
-    linux.prctl(
-        linux.PR_SET_SECCOMP, linux.SECCOMP_MODE_FILTER, ctypes.addressof(pointer)
-    )
+    _Code(code).install()
+
+
+class _Code:
+    """A filter where the kernel can read it (struct sock_fprog of linux/filter.h)."""
+
+    def __init__(self, code: bytes) -> None:
+        self.buffer = ctypes.create_string_buffer(code, len(code))
+        start = ctypes.addressof(self.buffer)
+        program = struct.pack("@HP", len(code) // _SIZE, start)
+        self._program = ctypes.create_string_buffer(program, len(program))
+        self._address = ctypes.addressof(self._program)
+
+    def install(self) -> None:
+        mode = linux.SECCOMP_MODE_FILTER
+        linux.prctl(linux.PR_SET_SECCOMP, mode, self._address)
 
 
 def _pack(instructions: Iterable[Instruction]) -> bytes:

@@ -37,6 +37,7 @@ from retrace.sandbox.seccomp import Filter
 
 _FIRST_FREE = 10  # jails use the descriptors below
 _MESSAGE_BYTES = 1 << 16
+_LOOK_EVERY_S, _LATE_S = 0.25, 0.05
 _SYSTEM_PATHS = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo")
 _SYSTEM_FILES = ("/etc/localtime", "/etc/ld.so.cache")
 
@@ -60,8 +61,10 @@ def _set_up(
     connection: socket.socket, options: dict[str, Any]
 ) -> tuple[Confinement, dict[str, Any]]:
     mode = Mode(options["mode"])
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    # In jails as well, where it makes no difference: programs have no children.
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})
     paths = readable_paths()
+    alone = mode is not Mode.UNSANDBOXED and linux.take_own_real_user()
     if mode.namespaces:
         namespaces.enter()
         _continue_as_first_of_namespace(connection)
@@ -70,15 +73,15 @@ def _set_up(
     offer_only(options["modules"])
     prelude = contest_names()
     abi = _confine(mode, paths, options.get("max_landlock_abi", 99))
-    gc.collect()
-    gc.freeze()
     os.environ.clear()
-    confinement = Confinement(
-        filter=None if mode is Mode.UNSANDBOXED else Filter(),
+    confinement = jail.prepare(
+        confined=mode is not Mode.UNSANDBOXED,
         base_memory=_address_space(),
-        count_threads=mode.namespaces and _limits_are_per_namespace(),
+        count_threads=alone or (mode.namespaces and _limits_are_per_namespace()),
         prelude=prelude,
     )
+    gc.collect()
+    gc.freeze()
     python = platform.python_version()
     return confinement, {"landlock_abi": abi, "modules": modules, "python": python}
 
@@ -144,10 +147,11 @@ def _run_test(
     files: list[int],
 ) -> dict[str, Any]:
     read_end, write_end = (_move_up(end) for end in os.pipe())
+    ceilings = jail.ceilings(limits, confinement)
     start = time.monotonic()
-    child = os.fork()
+    child = linux.fork()
     if child == 0:
-        jail.run(program, limits, confinement, files, write_end)
+        jail.run(program, ceilings, confinement, files, write_end)
     os.close(write_end)
     message = os.read(read_end, 1000)
     os.close(read_end)
@@ -155,7 +159,7 @@ def _run_test(
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise RuntimeError(f"a jail could not be closed: {message.decode()}")
-    stop, status, usage = _watch(child, limits, connection, start)
+    stop, status, usage = _watch(child, limits, connection)
     cpu = usage.ru_utime + usage.ru_stime
     code = 0
     if stop is Stop.EXITED:
@@ -179,35 +183,43 @@ def _death(number: int, cpu_s: float, limits: Limits) -> Stop:
 
 
 def _watch(
-    child: int, limits: Limits, connection: socket.socket, start: float
+    child: int, limits: Limits, connection: socket.socket
 ) -> tuple[Stop, int, resource.struct_rusage]:
     """Wait for a jail to end, or end it: by CPU time, by idleness, by the clock."""
-    hang_up = select.poll()
-    hang_up.register(connection, select.POLLHUP)
-    busy_at, busy_cpu = start, 0.0
+    elapsed = busy_at = busy_cpu = 0.0
+    wait = min(limits.cpu_s, limits.wall_s, _LOOK_EVERY_S)
     while True:
-        now = time.monotonic()
+        before = time.monotonic()
+        signal.sigtimedwait({signal.SIGCHLD}, wait)
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        if ended:
+            return Stop.EXITED, status, usage
+        # Where this process is late, a program had no turn either: a suspended job.
+        elapsed += min(time.monotonic() - before, wait + _LATE_S)
         cpu = _cpu_time(child)
-        if cpu - busy_cpu > 0.002 * (now - busy_at) + 0.005:
-            busy_at, busy_cpu = now, cpu
+        if cpu - busy_cpu > 0.002 * (elapsed - busy_at) + 0.005:
+            busy_at, busy_cpu = elapsed, cpu
         stop = None
         if cpu >= limits.cpu_s:
             stop = Stop.CPU
-        elif now - busy_at >= limits.idle_s:
+        elif elapsed - busy_at >= limits.idle_s:
             stop = Stop.IDLE
-        elif now - start >= limits.wall_s:
+        elif elapsed >= limits.wall_s:
             stop = Stop.WALL
-        elif any(event & select.POLLHUP for _, event in hang_up.poll(0)):
+        elif _has_hung_up(connection):
             stop = Stop.KILLED
         if stop is not None:
             os.kill(child, signal.SIGKILL)
             _, status, usage = os.wait4(child, 0)
             return stop, status, usage
-        wait = min(limits.cpu_s - cpu, limits.wall_s - (now - start), 0.25)
-        signal.sigtimedwait({signal.SIGCHLD}, max(wait, 0.001))
-        ended, status, usage = os.wait4(child, os.WNOHANG)
-        if ended:
-            return Stop.EXITED, status, usage
+        wait = min(limits.cpu_s - cpu, limits.wall_s - elapsed, _LOOK_EVERY_S)
+        wait = max(wait, 0.001)
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLHUP)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _cpu_time(pid: int) -> float:

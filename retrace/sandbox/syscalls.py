@@ -33,7 +33,7 @@ ALLOWED = _names("""
     newfstatat statx access faccessat faccessat2 readlink readlinkat getcwd chdir
     fchdir getdents getdents64 statfs fstatfs sendfile copy_file_range ftruncate
     fadvise64 sendto recvfrom sendmsg recvmsg shutdown getsockname getpeername
-    setsockopt getsockopt mmap munmap mprotect mremap madvise brk msync mincore
+    getsockopt mmap munmap mprotect mremap madvise brk msync mincore
     membarrier rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigsuspend
     rt_sigtimedwait sigaltstack pause alarm setitimer getitimer timer_create
     timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create
@@ -75,7 +75,7 @@ REFUSED = _names("""
     finit_module delete_module syslog sethostname setdomainname settimeofday
     clock_settime clock_adjtime adjtimex vhangup nfsservctl lookup_dcookie uselib
     ustat sysfs splice tee vmsplice io_setup io_submit io_destroy sync syncfs
-    pkey_alloc pkey_mprotect
+    pkey_alloc pkey_mprotect setsockopt
 """)
 
 # Since Linux 5.1 a new call has one number everywhere.

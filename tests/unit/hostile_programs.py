@@ -168,6 +168,19 @@ print("ESCAPED")
 """,
 }
 
+# Files that the sandbox itself hands over
+HANDED = {
+    "change the input": "import os\nos.pwrite(0, b'9', 0)\nprint('ESCAPED')",
+    "grow the input": "import os\nos.ftruncate(0, 1 << 20)\nprint('ESCAPED')",
+    "seal the errors": "import fcntl\nfcntl.fcntl(2, 1033, 15)\nraise ValueError",
+    "run the output": _SYSCALL
+    + """
+os.write(1, b"#!/bin/true")
+escaped_if(call("execveat", 1, b"", None, None, 0x1000))
+""",
+    "own memory": "open('/proc/self/mem', 'r+b')\nprint('ESCAPED')",
+}
+
 # Network and kernel
 KERNEL = {
     "tcp": """
@@ -194,6 +207,34 @@ print("ESCAPED")
     "open a tree": _SYSCALL + "escaped_if(call('open_tree', -100, b'/', 1))",
     "chroot": "import os\nos.chroot('/usr')\nprint('ESCAPED')",
     "become somebody": "import os\nos.setgroups([])\nos.setuid(1)\nprint('ESCAPED')",
+    "calls of 32 bits": """
+import ctypes, mmap
+code = mmap.mmap(-1, 4096, prot=7)
+code.write(bytes.fromhex("b814000000cd80c3"))  # getpid by int 0x80
+start = ctypes.addressof(ctypes.c_char.from_buffer(code))
+print("ESCAPED" if ctypes.CFUNCTYPE(ctypes.c_int)(start)() > 0 else "refused")
+""",
+    "a signal by a timer": _SYSCALL
+    + """
+import struct
+event = ctypes.create_string_buffer(struct.pack("<Qiii", 0, 9, 4, 1) + bytes(44), 64)
+escaped_if(call("timer_create", 0, event, ctypes.byref(ctypes.c_int())))
+""",
+    "memory of the kernel": """
+import socket
+a, b = socket.socketpair()
+a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 26)
+print("ESCAPED")
+""",
+    "capabilities": _SYSCALL
+    + """
+import struct
+header = ctypes.create_string_buffer(struct.pack("<II", 0x20080522, 0), 8)
+held = ctypes.create_string_buffer(24)
+call("capget", header, held)
+print("ESCAPED" if any(held.raw) else "none")
+""",
+    "root again": "import os\nos.setresuid(0, 0, 0)\nprint('ESCAPED')",
     "key ring": _SYSCALL + "escaped_if(call('keyctl', 0, -3, 1))",
     "bpf": _SYSCALL + "escaped_if(call('bpf', 0, bytes(48), 48))",
     "io_uring": _SYSCALL + "escaped_if(call('io_uring_setup', 1, bytes(120)))",
@@ -244,6 +285,11 @@ EXHAUSTION: dict[str, tuple[str, str]] = {
         "import threading\nl = threading.Lock()\nl.acquire()\nl.acquire()",
         "time",
     ),
+    "endless when flushed": (
+        "import io\nclass F(io.IOBase):\n    def flush(self):\n"
+        "        while 1: pass\nf = F()",
+        "time",
+    ),
     "endless at exit": (
         "import atexit\n@atexit.register\ndef f():\n    while 1: pass",
         "time",
@@ -282,6 +328,12 @@ import os
 from retrace.sandbox import jail
 os._exit = jail.os._exit = lambda code: None
 """,
+    "return to the server": """
+import fcntl, threading
+fcntl.fcntl(2, 1033, 15)  # F_ADD_SEALS: nothing can be said any more
+threading._shutdown = None
+raise SystemError
+""",
     "break the tools": """
 import builtins, json, os, sys
 from retrace.sandbox import encoding
@@ -305,7 +357,7 @@ print("ESCAPED" if alive else "nothing of use")
 """,
 }
 
-PLAIN = {**PROCESSES, **SIGNALS, **FILES, **KERNEL, **INTERNAL}
+PLAIN = {**PROCESSES, **SIGNALS, **FILES, **HANDED, **KERNEL, **INTERNAL}
 NAMES = (*PLAIN, *EXHAUSTION)
 
 

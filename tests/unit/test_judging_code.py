@@ -153,6 +153,37 @@ RIGHT = {
         "resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, -1))\n"
         "print(int(input()) * 2)"
     ),
+    "a reader of its own": (
+        "import io, os, sys\n"
+        "class Fast(io.IOBase):\n"
+        "    def __init__(self, file):\n"
+        "        self.number, self.lines = file.fileno(), io.StringIO()\n"
+        "        self.writes = 'r' not in file.mode\n"
+        "    def readline(self):\n"
+        "        return os.read(self.number, os.fstat(self.number).st_size).decode()\n"
+        "    def write(self, text): self.lines.write(text)\n"
+        "    def flush(self):\n"
+        "        text, self.lines = self.lines.getvalue(), io.StringIO()\n"
+        "        if self.writes: os.write(self.number, text.encode())\n"
+        "sys.stdin, sys.stdout = Fast(sys.stdin), Fast(sys.stdout)\n"
+        "print(int(sys.stdin.readline()) * 2)"
+    ),
+    "output that is closed": (
+        "import sys\nprint(int(input()) * 2)\nsys.stdout.close()\nsys.stdout = None"
+    ),
+    "output that nobody closes": (
+        "out = open(1, 'w')\nout.write(str(int(input()) * 2))"
+    ),
+    "the input by its path": (
+        "from pathlib import Path\n"
+        "print(int(Path('/dev/stdin').read_text()) * 2, file=open('/dev/stdout', 'w'))"
+    ),
+    "a file beside it": (
+        "import os, sys\n"
+        "given = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'in.txt')\n"
+        "if os.path.exists(given): sys.stdin = open(given)\n"
+        "print(int(input()) * 2)"
+    ),
     "silence": (
         "import os, sys\nsys.stderr = open(os.devnull, 'w')\nprint(int(input()) * 2)"
     ),

@@ -25,6 +25,7 @@ RESPONSES = {
     "in one line": ("The answer is ```python f = abs```.", "f = abs"),
     "not fenced": (F, F),
     "windows line ends": (f"```python\r\n{F}```".replace("\n", "\r\n"), F),
+    "byte order mark": (f"```python\n\ufeff{F}```", F),
     "syntax error": ("```python\ndef f(n:\n```", "def f(n:\n"),
     "thought and solution": (
         f"<|begin_of_thought|>\n```python\nx = 1\n```\n<|end_of_thought|>\n"
@@ -71,6 +72,11 @@ OUTPUTS = {
     ("a", "b"): (False, False, False),
     ("1e3", "1000.0"): (True, True, True),
     ("nan", "1"): (False, False, False),
+    ("12345678.5", "12345678"): (False, False, True),
+    ("1.2345678901234568e+17", "123456789012345678"): (False, False, True),
+    ("99.9999999", "100"): (True, False, True),
+    ("1e999999999", "5"): (False, False, False),
+    ("1" + "0" * 5000 + ".0", "1" + "0" * 5000): (True, True, True),
     ("-0", "0"): (True, True, True),
     ("sNaN", "1"): (False, False, False),
     ("1e999999999999999999999", "1"): (False, False, False),

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from retrace.sandbox import encoding, landlock, seccomp, syscalls
+from retrace.sandbox import encoding, landlock, linux, seccomp, syscalls
 from retrace.sandbox.diagnosis import explain_refusal
 from retrace.sandbox.model import (
     Limits,
@@ -27,6 +28,18 @@ from retrace.sandbox.model import (
 from retrace.sandbox.pool import Pool
 
 DOUBLE = Program("print(int(input()) * 2)")
+THREADS = Program("""
+import os, threading, time
+threading.stack_size(32768)
+started = 0
+try:
+    while started < 300:
+        threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+        started += 1
+except RuntimeError:
+    pass
+print(started)
+""")
 WAIT = Program("import time\nprint(input(), flush=True)\ntime.sleep(1)\nprint('done')")
 
 
@@ -72,6 +85,9 @@ def test_every_mode_runs_programs_and_passes_its_own_attacks(mode: Mode) -> None
         assert pool.report.mode is mode
         assert len(pool.report.self_test) >= 8
         assert set(pool.report.self_test.values()) == {"contained"}
+        if mode.namespaces or os.geteuid() == 0:
+            threads = int(session.run(THREADS, b"").output)
+            assert 0 < threads <= Limits().threads
 
 
 def test_an_old_landlock_is_enough() -> None:
@@ -239,7 +255,8 @@ def test_a_worker_that_dies_twice_is_an_error_and_the_pool_goes_on() -> None:
             while not stop.is_set():
                 pid = worker_of(pool)
                 if pid and len(family(pid)) >= 2:
-                    os.kill(pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 time.sleep(0.01)
 
         thread = threading.Thread(target=strike)
@@ -249,6 +266,45 @@ def test_a_worker_that_dies_twice_is_an_error_and_the_pool_goes_on() -> None:
         stop.set()
         thread.join()
         assert session.run(DOUBLE, b"3\n").output == b"6\n"
+
+
+@pytest.mark.slow
+def test_a_suspended_job_is_not_taken_for_an_idle_program() -> None:
+    limits = Limits(idle_s=1.2, wall_s=1.5)
+    with Pool() as pool, pool.open() as session:
+        session.run(DOUBLE, b"1\n")
+        first = worker_of(pool)
+
+        def suspend() -> None:
+            wait_until(lambda: len(family(first)) == 2)
+            stopped = family(first)
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(2)
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+        thread = threading.Thread(target=suspend)
+        thread.start()
+        found = session.run(WAIT, b"hello\n", limits)
+        thread.join()
+        assert found.output == b"hello\ndone\n"
+        assert found.wall_s > limits.wall_s
+
+
+def test_a_process_with_threads_forks_as_python_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(linux, "_interpreter")
+    held = threading.Lock()
+    with held:
+        thread = threading.Thread(target=held.acquire)
+        thread.start()
+        child = linux.fork()
+        if child == 0:
+            os._exit(7)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 _OWNER = """

@@ -70,6 +70,14 @@ def test_another_architectures_calls_kill(machine: str) -> None:
         assert answer(filters.outer(), x32, syscalls.AUDIT_ARCH[machine]) == KILL
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_prepared_filter_is_that_of_its_process(machine: str) -> None:
+    filters = seccomp.Filter(machine)
+    prepared = seccomp.Prepared(filters)
+    for pid in (PID, 1, 1 << 22):
+        assert prepared.fill_in(pid) == filters.inner(pid)
+
+
 CONDITIONS = [
     ("clone", (THREAD | 0x100,), ALLOW),
     ("clone", (signal.SIGCHLD,), EPERM),
