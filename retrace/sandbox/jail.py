@@ -348,7 +348,7 @@ def _open_stream(descriptor: int, name: str) -> io.TextIOWrapper:
 def _flush(*streams: Any) -> None:
     """As Python does at its end, which also ignores what can't be flushed."""
     for stream in streams:
-        with suppress(AttributeError, ValueError, OSError):
+        with suppress(Exception):
             stream.flush()
 
 
