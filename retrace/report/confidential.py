@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
-from retrace.curation.pieces import PLAIN, Hashes, counts, encode, pieces
+from retrace.curation.pieces import PLAIN, counts, encode, pieces
 from retrace.curation.search import is_closed
 from retrace.report.inputs import Inputs
 from retrace.report.summary import Summary, rows
@@ -51,19 +49,21 @@ class Quotations:
     """Finds where a text quotes one of some problems, whatever its typesetting."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        found = [_pieces(text) for one in problems for text in _texts(one)]
-        self._pieces = np.unique(np.concatenate(found or [np.zeros(0, np.uint64)]))
+        self._pieces = {
+            piece
+            for problem in problems
+            for text in _texts(problem)
+            for piece in _pieces(text)
+        }
 
     def stand_in(self, text: str) -> bool:
-        return len(self._pieces) > 0 and bool(
-            np.isin(_pieces(text), self._pieces, assume_unique=False).any()
-        )
+        return not self._pieces.isdisjoint(_pieces(text))
 
 
-def _pieces(text: str) -> Hashes:
+def _pieces(text: str) -> list[int]:
     hashes = encode(text)
     telling = counts(hashes, QUOTED, PLAIN) >= MIN_PLAIN
-    found: Hashes = pieces(hashes, QUOTED)[telling]
+    found: list[int] = pieces(hashes, QUOTED)[telling].tolist()
     return found
 
 
