@@ -9,6 +9,7 @@ What fails is divided by `divide` instead, a rule that changes no word.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from retrace.sections import (
     MARKERS,
     boxes,
     parse,
+    without_markers,
 )
 from retrace.words import is_number, words
 
@@ -111,11 +113,6 @@ def assistant_turn(thought: str, solution: str) -> str:
         f"{BEGIN_THOUGHT}\n\n{thought}\n\n{END_THOUGHT}\n\n"
         f"{BEGIN_SOLUTION}\n\n{solution}\n\n{END_SOLUTION}"
     )
-
-
-def has_marker(text: str) -> bool:
-    """Whether a text holds a marker, which would end its section early."""
-    return _MARKER.search(text) is not None
 
 
 def full_text(trace: Trace) -> str:
@@ -326,6 +323,8 @@ def read(problem: Problem, trace: Trace, response: str, checks: Checks) -> Divis
         division = Division(_verbatim(trace), _solution_alone(response))
     else:
         division = _both(response)
+    if found := _error_text(response, f"{problem.statement}\n{full_text(trace)}"):
+        raise StructureError("error_text", f"the response says {found!r}")
     if problem.domain is Domain.CODE and checks.one_code_block:
         blocks = len(_BLOCK.findall(division.solution))
         if blocks != 1:
@@ -343,10 +342,9 @@ class StructureError(ValueError):
 
 def check(trace: Trace, division: Division, checks: Checks) -> Faithfulness:
     """Compare a division with its trace; `fault` says why it is not taken."""
-    source = words(full_text(trace))
     if checks.strategy == "solution_only":
         return Faithfulness(kept=1.0, invented=0.0)
-    faithful = align(source, division.thought, division.solution, checks)
+    faithful = align(_verbatim(trace), division.thought, division.solution, checks)
     if faithful.fault:
         return faithful
     fault = ""
@@ -357,34 +355,92 @@ def check(trace: Trace, division: Division, checks: Checks) -> Faithfulness:
     return Faithfulness(faithful.kept, faithful.invented, fault)
 
 
-def align(
-    source: list[str], thought: str, solution: str, checks: Checks
-) -> Faithfulness:
-    """Align a thought with the words of a trace by their longest common subsequence.
+def align(source: str, thought: str, solution: str, checks: Checks) -> Faithfulness:
+    """Align a thought with its trace by the longest common subsequence of their words.
 
     The closing words of the trace that the thought leaves out count as kept where the
     solution has them in order.
     """
-    target = words(thought)
-    equal = _matches(source, target)
+    left, right = _Units.of(source), _Units.of(thought)
+    equal = _matches(left.words, right.words)
     common = sum(length for _, _, length in equal)
-    differences = []
+    fault = ""
     after, dest_after = 0, 0
     for start, dest, length in equal:
-        differences.append((source[after:start], target[dest_after:dest]))
+        fault = fault or _difference(
+            left, (after, start), right, (dest_after, dest), checks
+        )
         after, dest_after = start + length, dest + length
-    differences.append(([], target[dest_after:]))
-    faults = (_difference(dropped, added, checks) for dropped, added in differences)
-    fault = next(filter(None, faults), "")
-    closing = source[after:]
-    moved = LCSseq.similarity(closing, words(solution)) if closing else 0
-    if len(closing) - moved > checks.max_gap and not fault:
-        fault = f"dropped: {' '.join(closing[:20])}"
+    moved = _found_in(left.words[after:], words(solution))
+    end = (dest_after, len(right.words))
+    fault = (
+        fault
+        or _closing(left, after, moved, checks)
+        or _difference(left, (after, after), right, end, checks)
+    )
     return Faithfulness(
-        kept=round((common + moved) / max(1, len(source)), 6),
-        invented=round(1 - common / max(1, len(target)), 6),
+        kept=round((common + len(moved)) / max(1, len(left.words)), 6),
+        invented=round(1 - common / max(1, len(right.words)), 6),
         fault=fault,
     )
+
+
+@dataclass(frozen=True)
+class _Units:
+    """The words of a text, and at which of them its sentences and lines begin."""
+
+    words: list[str]
+    starts: list[int]
+
+    @classmethod
+    def of(cls, text: str) -> _Units:
+        found: list[str] = []
+        starts = [0]
+        for word in words(_UNIT_END.sub(f" {_BREAK}\n", text)):
+            if word == _BREAK:
+                starts.append(len(found))
+            else:
+                found.append(word)
+        return cls(found, [*starts, len(found)])
+
+    def whole(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The sentences and lines that lie between two words, but for the shortest."""
+        for at in range(bisect_left(self.starts, start), len(self.starts) - 1):
+            first, behind = self.starts[at], self.starts[at + 1]
+            if behind > end:
+                return
+            if behind - first >= _STEP:
+                yield first, behind
+
+    def holds_whole(self, start: int, end: int) -> bool:
+        """Whether a stretch is a whole sentence or more, wherever it may stand.
+
+        Where the words behind a lost stretch repeat its first ones, an alignment may
+        as well have lost it further on, and likewise before.
+        """
+        found, length = self.words, end - start
+        if length < _STEP:
+            return False
+        first = start
+        while first and start - first < length:
+            if found[first - 1] != found[first - 1 + length]:
+                break
+            first -= 1
+        last = start
+        while last + length < len(found) and last - start < length:
+            if found[last] != found[last + length]:
+                break
+            last += 1
+        return any(
+            next(self.whole(place, place + length), None) is not None
+            for place in range(first, last + 1)
+        )
+
+
+_STEP = 3
+"""Words of the shortest sentence that counts as a step: "Wait, no." is none."""
+_BREAK = "unitbreak"
+_UNIT_END = re.compile(r"(?<=[.?!])[*\"')\]]*\s+|(?<![-+=<>\s])[ \t]*\n\s*")
 
 
 def _matches(source: list[str], target: list[str]) -> list[tuple[int, int, int]]:
@@ -443,17 +499,65 @@ _CHANCE = 3
 """Longest run of equal words that can be chance between two differences."""
 
 
-def _difference(dropped: list[str], added: list[str], checks: Checks) -> str:
+def _difference(
+    left: _Units,
+    lost: tuple[int, int],
+    right: _Units,
+    new: tuple[int, int],
+    checks: Checks,
+) -> str:
     """Why one stretch of differing words is a fault, or "" if a copy may have it."""
+    dropped, added = left.words[slice(*lost)], right.words[slice(*new)]
     name = "changed" if dropped and added else "dropped" if dropped else "added"
     changed = checks.numbers and _quantities(dropped) != _quantities(added)
-    if changed or abs(len(dropped) - len(added)) > checks.max_gap:
+    more = abs(len(dropped) - len(added))
+    if (
+        changed
+        or more > checks.max_gap
+        or (2 * len(added) < len(dropped) and left.holds_whole(*lost))
+        or (2 * len(dropped) < len(added) and right.holds_whole(*new))
+    ):
         return f"{name}: {' '.join(dropped[:12])!r} to {' '.join(added[:12])!r}"
     return ""
 
 
+def _closing(left: _Units, after: int, moved: set[int], checks: Checks) -> str:
+    """Why the end of a trace is lost, or "" if the solution has what it says.
+
+    `moved`: which of the words from `after` on are in the solution.
+    """
+    lost = len(left.words) - after - len(moved)
+    for start, end in left.whole(after, len(left.words)):
+        if 2 * sum(at - after in moved for at in range(start, end)) < end - start:
+            return f"dropped: {' '.join(left.words[start:end][:20])}"
+    if lost > checks.max_gap:
+        return f"dropped: {' '.join(left.words[after:][:20])}"
+    return ""
+
+
+def _found_in(closing: list[str], solution: list[str]) -> set[int]:
+    """Which of the words are in a solution, in order."""
+    return {
+        place
+        for code in LCSseq.opcodes(closing, solution)
+        if code.tag == "equal"
+        for place in range(code.src_start, code.src_end)
+    }
+
+
 def _quantities(stretch: list[str]) -> Counter[str]:
-    return Counter(word for word in stretch if is_number(word) or word in "+-=<>!")
+    """Numbers, signs and negations: what no copy changes."""
+    return Counter(
+        "not" if word in _NEGATIONS else word
+        for word in stretch
+        if is_number(word) or word in "+-=<>!" or word in _NEGATIONS
+    )
+
+
+_NEGATIONS = frozenset(
+    "not cannot cant dont doesnt didnt isnt arent wasnt werent wont wouldnt couldnt"
+    " shouldnt hasnt havent hadnt".split()
+)
 
 
 def _both(response: str) -> Division:
@@ -471,6 +575,14 @@ def _both(response: str) -> Division:
     if not thought.strip() or not solution.strip():
         raise StructureError("empty", "a section is empty")
     return Division(thought.strip(), solution.strip())
+
+
+def _error_text(response: str, known: str) -> str:
+    """Words of a failed request that neither problem nor trace has."""
+    for match in _ERROR.finditer(response):
+        if match.group().lower() not in known.lower():
+            return match.group()
+    return ""
 
 
 def _solution_alone(response: str) -> str:
@@ -491,7 +603,7 @@ def _solution_alone(response: str) -> str:
 
 def _verbatim(trace: Trace) -> str:
     """The trace as a thought: its own markers would end the section early."""
-    return _MARKER.sub("", full_text(trace)).strip()
+    return without_markers(full_text(trace))
 
 
 # --- The rule that changes no word ----------------------------------------------------
@@ -505,11 +617,11 @@ def divide(problem: Problem, trace: Trace) -> Division:
     paragraph, or its line or sentence where the paragraph is all there is.
     """
     if trace.reasoning.strip() and trace.text.strip():
-        return Division(trace.reasoning.strip(), _MARKER.sub("", trace.text).strip())
+        return Division(without_markers(trace.reasoning), without_markers(trace.text))
     sections = parse(trace.text)
     if sections.thought and sections.solution:
         return Division(sections.thought, sections.solution)
-    text = _MARKER.sub("", trace.text).strip()
+    text = without_markers(trace.text)
     start = _code_start(text) if problem.domain is Domain.CODE else None
     if start is None:
         start = _answer_start(text)
@@ -536,6 +648,13 @@ def _answer_start(text: str) -> int:
 
 
 _MARKER = re.compile(r"<\|(?:begin|end)_of_(?:thought|solution)\|>")
+_ERROR = re.compile(
+    r"error processing|error code:? \d{3}|\b(?:api|server|http|status|internal server)"
+    r" error\b|rate limit|request timed out|too many requests|bad gateway|"
+    r"service unavailable|context length exceeded|quota exceeded|"
+    r"\bI'm sorry, but I|\bI cannot (?:assist|help) with",
+    re.IGNORECASE,
+)
 _BLOCK = re.compile(r"^[ \t]*```[^\n`]*\n.*?^[ \t]*```", re.DOTALL | re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _LINE = re.compile(r"\n\s*")

@@ -68,10 +68,20 @@ def parse(text: str) -> Sections:
             return _without_solution(text, found)
         head, tail = text[: ends[-1].start()], text[ends[-1].end() :]
     solution, end, _rest = tail.partition(END_SOLUTION)
-    thought = _strip(head)
-    solution = _strip(solution)
+    thought = without_markers(head)
+    solution = without_markers(solution)
     complete = tuple(found) == MARKERS and bool(thought) and bool(solution)
     return Sections(thought, solution, True, False, bool(end), complete)
+
+
+def has_marker(text: str) -> bool:
+    """Whether a text holds a marker, which would end its section early."""
+    return _ANY.search(text) is not None
+
+
+def without_markers(text: str) -> str:
+    """The text alone, without markers and outer white space."""
+    return _ANY.sub("", text).strip()
 
 
 def boxes(text: str) -> list[Box]:
@@ -107,13 +117,9 @@ def boxes(text: str) -> list[Box]:
 def _without_solution(text: str, found: list[str]) -> Sections:
     """Only a begin of a thought, or only an end of a solution."""
     if any(_BEGIN_OF_THOUGHT.fullmatch(marker) for marker in found):
-        return Sections(_strip(text), "", True, True, False, False)
-    solution = _strip(text.partition(END_SOLUTION)[0])
+        return Sections(without_markers(text), "", True, True, False, False)
+    solution = without_markers(text.partition(END_SOLUTION)[0])
     return Sections("", solution, True, False, True, False)
-
-
-def _strip(text: str) -> str:
-    return _ANY.sub("", text).strip()
 
 
 _BRACES = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)

@@ -11,6 +11,7 @@ Multiplication and division leave no word ("3/4", "\frac{3}{4}" and "3 \cdot 4" 
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 import unicodedata
 
@@ -22,21 +23,38 @@ def words(text: str, fold: bool = False) -> list[str]:
     """The words of a text, in order: lower-case words, numbers, signs.
 
     With `fold` every variable becomes `VARIABLE`, so renaming changes nothing: single
-    letters (the article "a" with them), Greek letters, and points like ABC.
+    letters (the article "a" with them), numbered ones, Greek letters, and points like
+    ABC. Degrees, which are as often a mere sign, leave no word then.
     """
     table = _FOLDED if fold else _PLAIN
-    return [word for token in tokens(text) if (word := table[token])]
+    return [word for token in tokens(text, fold) if (word := table[token])]
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str, fold: bool = False) -> list[str]:
     """The raw tokens of a text, to be looked up in `canonical`."""
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
     if not text.isascii():
+        text = _UNSEEN.sub("", text)
+        text = _THIN_SPACE.sub(",", text)
+        # 10² is 10 and 2, not 102.
+        text = _RAISED.sub(r" \g<0>", text)
+        text = _LOWERED.sub(r"_\g<0>", text)
         text = unicodedata.normalize("NFKC", text)
         text = _SIGN.sub(lambda match: _SIGNS[match.group()], text)
     if "[asy]" in text:
         text = _DRAWING.sub(" ", text)
-    if _is_shouted(text[:400]):
-        text = text.lower()
+    if fold:
+        text = _INDEX.sub(r"\1 ", text)
+    if _SHOUTING.search(text):
+        parts = text.split("\n\n")
+        text = "\n\n".join(p.lower() if _is_shouted(p) else p for p in parts)
+    if "\\" in text:
+        text = _COMMAND_MINUS.sub(r"\1 ", text)
+    if "- " in text:
+        text = _BULLET.sub("", text)
     if "\\frac" in text or "\\dfrac" in text or "\\tfrac" in text or "\\sqrt" in text:
         text = _BARE_ARGUMENTS.sub(r"\1 \2 \3", text)
     return _TOKEN.findall(text)
@@ -63,6 +81,8 @@ def canonical(token: str, fold: bool) -> str:
         if fold and _is_variable(token):
             return VARIABLE
         word = token.lower()
+        if fold and word in ("degree", "degrees"):
+            return ""
         return _NUMERALS.get(word, _GREEK_LETTERS.get(word, word))
     return token
 
@@ -109,12 +129,27 @@ _TOKEN = re.compile(
     | [^\W\d_]+
     | [<>]=? | !=
     | [+=]
-    | (?<!-)(?<![A-Za-z](?=-[A-Za-z]))-(?=\s*(?:[\d\\(${]|[A-Za-z](?![A-Za-z])))
+    | (?<!-)(?<![A-Za-z]{3}(?=-[A-Za-z]))-(?=\s*(?:[\d\\(${]|[A-Za-z](?![A-Za-z])))
     | (?<=[\d)}])!
     """,
     re.VERBOSE,
 )
 _DRAWING = re.compile(r"\[asy\](.*?)\[/asy\]", re.DOTALL)
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_THIN_SPACE = re.compile(r"(?<=\d)[\u2009\u202f\u00a0](?=\d{3}(?!\d))")
+_RAISED = re.compile("[⁰¹²³⁴-⁹]+")
+_LOWERED = re.compile("[₀-₉]+")
+_TAG = re.compile(
+    r"</?(?:p|br|div|span|em|strong|su[bp]|[ou]l|li|pre|code|table|t[dr])\b[^<>\n]{0,80}>",
+    re.IGNORECASE,
+)
+_INDEX = re.compile(r"((?<![A-Za-z\\])[A-Za-z])(?:_\{?)?\d{1,2}(?![\d.,]?\d)")
+"""The number of a numbered variable: x_1, x_{1}, x1."""
+_COMMAND_MINUS = re.compile(r"(\\[a-zA-Z]+)(?=-)")
+_SHOUTING = re.compile(r"[A-Z]{5}")
+_BULLET = re.compile(r"(?m)^[ \t]*- (?=[^\n]*(?<![\\a-zA-Z])[a-zA-Z]{3,}(?![a-zA-Z{]))")
+"""A dash before a line of prose: a list, no minus."""
+_ENTITY = re.compile(r"&(?:#\d{1,6}|[a-zA-Z]{2,8});")
 _BARE_ARGUMENTS = re.compile(r"(\\[dt]?frac|\\sqrt)\s*(\d)(\d?)")
 _SIGNS = {
     "−": "-", "–": "-", "—": " ", "×": " ", "⋅": " ", "÷": " ", "≤": " \\le ",
@@ -178,10 +213,12 @@ def _command(token: str, fold: bool) -> str:
     return _RENAMED.get(name, name.lower())
 
 
-def _is_shouted(start: str) -> bool:
+def _is_shouted(text: str) -> bool:
     """Whether a text is all in capitals, which then name no points."""
+    start = text[:400]
     capitals = sum(map(str.isupper, start))
-    return capitals > 8 and capitals > 4 * sum(map(str.islower, start))
+    much = capitals > 8 and capitals > 4 * sum(map(str.islower, start))
+    return much and _SHOUTING.search(start) is not None
 
 
 def _number(token: str) -> str:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from retrace import rewriting
 from retrace.curation.settings import Settings
 from retrace.rows import Problem, Reason, Rewrite, Trace, Verdict
+from retrace.sections import has_marker
 
 R = TypeVar("R")
 
@@ -129,7 +130,7 @@ def malformed(
             yield one.trace_id, Fault("no_solution", one.verdict.detail)
         elif not one.thought and not settings.selection.empty_thought:
             yield one.trace_id, Fault("no_thought", "the whole text is the solution")
-        elif rewriting.has_marker(one.thought) or rewriting.has_marker(one.solution):
+        elif has_marker(one.thought) or has_marker(one.solution):
             yield one.trace_id, Fault("markers", "a marker stands inside a section")
 
 

@@ -78,7 +78,8 @@ def _metadata(name: str, report: dict[str, Any], about: About) -> str:
     lines = [
         "---",
         f"pretty_name: {json.dumps(name)}",
-        "license:\n" + "\n".join(f"- {one}" for one in licenses or ["other"]),
+        "license:\n"
+        + "\n".join(f"- {json.dumps(one)}" for one in licenses or ["other"]),
         "language:\n- en",
         "task_categories:\n" + "\n".join(f"- {task}" for task in TASKS),
         f"size_categories:\n- {size}",

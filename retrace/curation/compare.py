@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from retrace.curation.decontaminate import Index
 from retrace.curation.deduplicate import clusters
@@ -120,20 +120,35 @@ def _tail(text: str) -> str:
 
 
 def _values(path: Path) -> Iterator[Any]:
-    with open(path, encoding="utf-8") as file:
-        try:
-            if file.read(1) == "[":
-                file.seek(0)
+    wanted = "expected JSON lines or one array of rows"
+    number = 1
+    try:
+        # Some tools mark the file as UTF-8 by its first character.
+        with open(path, encoding="utf-8-sig") as file:
+            if _first_sign(file) == "[":
                 yield from json.load(file)
                 return
-            file.seek(0)
-            for line in file:
-                yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DatasetFileError(
-                f"{path}: no JSON at line {error.lineno}: expected JSON lines or one"
-                " array of rows"
-            ) from error
+            for number, line in enumerate(file, 1):  # noqa: B007
+                if line.strip():
+                    yield json.loads(line)
+    except json.JSONDecodeError as error:
+        line_number = number + error.lineno - 1
+        raise DatasetFileError(
+            f"{path}: no JSON at line {line_number} ({error.msg}): {wanted}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DatasetFileError(
+            f"{path}: no text in UTF-8 (is it a parquet file?): {wanted}"
+        ) from error
+
+
+def _first_sign(file: TextIO) -> str:
+    """The first character that is no white space; the file is then at its start."""
+    sign = " "
+    while sign.isspace():
+        sign = file.read(1)
+    file.seek(0)
+    return sign
 
 
 def _row(path: Path, number: int, value: Any) -> Row:
@@ -141,12 +156,12 @@ def _row(path: Path, number: int, value: Any) -> Row:
         turns = {turn["from"]: turn["value"] for turn in value["conversations"]}
         user = turns.get("user", turns.get("human"))
         assistant = turns.get("assistant", turns.get("gpt"))
-        if user is None or assistant is None:
-            raise KeyError("conversations")
+        if not isinstance(user, str) or not isinstance(assistant, str):
+            raise TypeError(f"found {sorted(map(str, turns))}")
     except (KeyError, TypeError, AttributeError) as error:
         raise DatasetFileError(
             f"{path}: row {number}: expected `conversations` with a user and an"
-            f" assistant turn (missing: {error})"
+            f" assistant turn that are texts ({error})"
         ) from error
     return Row(user, assistant, str(value.get("domain") or f"{_guess(assistant)}?"))
 

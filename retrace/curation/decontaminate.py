@@ -59,6 +59,8 @@ MIN_WORDS_DRAWN = 16
 """What a problem with a drawing must have to be known by its words alone."""
 SAME_NUMBERS = 0.8
 """Least share of numbers that a problem and a text with its pieces have in common."""
+NEARLY_ALL = 0.9
+"""Share of a problem's pieces with which the text holds the problem, whatever else."""
 SAME_DRAWING = 0.7
 """Least share of numbers that two drawings of one problem have in common."""
 RARE = 0.01
@@ -212,7 +214,9 @@ class Index:
             start, end = int(at[0]), int(at[-1]) + size
             margin = len(item.words) if inside else len(found)
             near = found[max(0, start - margin) : end + margin]
-            larger = 2 * len(near) > 3 * len(item.words)
+            # More numbers speak against a problem of the same template, not against
+            # a whole problem with options or a second question behind it.
+            larger = 2 * len(near) > 3 * len(item.words) or share >= NEARLY_ALL
             if _agreement(item.numbers, numbers(near), larger) >= SAME_NUMBERS:
                 yield place, share, start, end
 

@@ -24,7 +24,7 @@ _WIDTH = (1 << 64) - 1
 
 def encode(text: str) -> Hashes:
     """The words of a text as hashes, variables folded, typesetting left out."""
-    found = tokens(text)
+    found = tokens(text, fold=True)
     hashes = np.fromiter(map(_TABLE.__getitem__, found), np.uint64, len(found))
     kept: Hashes = hashes[hashes != 0]
     return kept

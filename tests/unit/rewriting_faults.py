@@ -9,15 +9,39 @@ from collections.abc import Callable
 from retrace.rewriting import assistant_turn
 from retrace.sections import END_THOUGHT
 
+DOUBTS = (
+    "But that need not be so.",
+    "Let me look again.",
+    "Is this right?",
+    "I am not sure about this.",
+)
+"""Short sentences that the generated traces hold, each with a step before it."""
+
 Change = Callable[[str, str, random.Random], str]
 
 
 def dropped_step(thought: str, solution: str, draw: random.Random) -> str:
-    """A paragraph in the middle is gone."""
+    """A paragraph is gone, be it long or short."""
     parts = thought.split("\n\n")
-    long = [i for i, part in enumerate(parts) if len(part.split()) >= 15]
-    del parts[draw.choice(long)]
+    del parts[draw.randrange(len(parts))]
     return assistant_turn("\n\n".join(parts), solution)
+
+
+def dropped_doubt(thought: str, solution: str, draw: random.Random) -> str:
+    """One short sentence without any number is gone."""
+    short = draw.choice([doubt for doubt in DOUBTS if doubt in thought])
+    return assistant_turn(thought.replace(f" {short}", "", 1), solution)
+
+
+def repeated_step(thought: str, solution: str, draw: random.Random) -> str:
+    parts = thought.split("\n\n")
+    place = draw.randrange(1, len(parts))
+    return assistant_turn("\n\n".join([*parts[:place], *parts[place - 1 :]]), solution)
+
+
+def dropped_negation(thought: str, solution: str, draw: random.Random) -> str:
+    del draw
+    return assistant_turn(thought.replace(" not ", " ", 1), solution)
 
 
 def changed_number(thought: str, solution: str, draw: random.Random) -> str:
@@ -53,6 +77,16 @@ def error_text(thought: str, solution: str, draw: random.Random) -> str:
     return f"Error processing content: server answered with status {code}"
 
 
+def error_at_the_end(thought: str, solution: str, draw: random.Random) -> str:
+    """The connection broke after a whole copy; either part may have the message."""
+    message = draw.choice(
+        ["Error: Rate limit reached.", "Error code: 502", "Request timed out."]
+    )
+    if draw.random() < 0.5:
+        return assistant_turn(f"{thought}\n\n{message}", solution)
+    return assistant_turn(thought, f"{solution}\n\n{message}")
+
+
 def copy(thought: str, solution: str, draw: random.Random) -> str:
     """Nothing changes but white space and typesetting."""
     changed = thought
@@ -64,6 +98,8 @@ def copy(thought: str, solution: str, draw: random.Random) -> str:
         changed = changed.replace("\\cdot", "\\times").replace("\\dfrac", "\\frac")
     if draw.random() < 0.5:
         changed = re.sub(r"(?m)^(\w+ \w+)", r"**\1**", changed, count=3)
+    if draw.random() < 0.5:
+        changed = re.sub(r"(?m)^(?=[A-Z])", "- ", changed)
     return assistant_turn(changed, solution)
 
 
@@ -78,10 +114,14 @@ def loose_copy(thought: str, solution: str, draw: random.Random) -> str:
 
 FAULTS: tuple[Change, ...] = (
     dropped_step,
+    dropped_doubt,
+    dropped_negation,
+    repeated_step,
     changed_number,
     summary,
     missing_marker,
     changed_answer,
     error_text,
+    error_at_the_end,
 )
 CLEAN: tuple[Change, ...] = (copy, loose_copy)

@@ -83,6 +83,14 @@ def test_a_file_of_another_kind_is_named(
     assert cli.main(["compare-dataset", str(good), str(bad)]) == 2
     message = capsys.readouterr().err
     assert "b.jsonl: row 1: expected `conversations`" in message
-    bad.write_text("{", "utf-8")
-    assert cli.main(["compare-dataset", str(good), str(bad)]) == 2
-    assert "no JSON" in capsys.readouterr().err
+    line = good.read_text("utf-8").splitlines()[0]
+    for content, said in (
+        (f"{line}\n\n{{".encode(), "no JSON at line 3"),
+        (b"PAR1\x15\x04\x15\xff\xfe", "parquet"),
+        (line.replace('"x"', "5").encode(), "row 1: expected `conversations`"),
+    ):
+        bad.write_bytes(content)
+        assert cli.main(["compare-dataset", str(good), str(bad)]) == 2
+        assert said in capsys.readouterr().err
+    bad.write_text(f"\ufeff\n[{line}]", "utf-8")
+    assert cli.main(["compare-dataset", str(good), str(bad)]) == 0

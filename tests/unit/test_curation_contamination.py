@@ -76,6 +76,9 @@ def found(index: Index, text: str) -> list[tuple[str, str]]:
         (KITE.replace("ABCD", "PQRS"), KITE, "exact"),
         (re.sub(r"[^A-Za-z0-9 ]", "", TANK), TANK, "exact"),
         (TINY, TINY, "exact"),
+        (f"<p>{TANK}</p>", TANK, "exact"),
+        (TANK.replace("$x$", "$a_1$").replace("$y$", "$a_{2}$"), TANK, "exact"),
+        (TANK + " (A) 12 (B) 15 (C) 18 (D) 21 (E) 24", TANK, "pieces"),
     ],
 )  # fmt: skip
 def test_a_leak_is_found(index: Index, text: str, leaked: str, method: str) -> None:

@@ -28,7 +28,7 @@ from retrace.rows import (
     read_rows,
     write_rows,
 )
-from retrace.sections import parse
+from retrace.sections import has_marker, parse
 from tests.fault_server import FaultServer
 
 SUM = Problem.make(
@@ -148,6 +148,31 @@ def test_with_solution_only_the_thought_is_the_trace() -> None:
     assert division == rewriting.Division(TEXT, "It is \\boxed{42}.")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        rewritten(STEPS, "So \\boxed{42}."),
+        f"<think>{STEPS}</think>\n\nSo \\boxed{{42}}.",
+    ],
+)
+def test_a_traces_own_markers_are_no_part_of_it(text: str) -> None:
+    copy = rewriting.Division(STEPS, "So \\boxed{42}.")
+    assert rewriting.check(trace(text), copy, Checks()).fault == ""
+    alone = Checks(strategy="solution_only")
+    thought = rewriting.read(SUM, trace(text), "It is \\boxed{42}.", alone).thought
+    assert thought.startswith("Nina")
+    assert not has_marker(thought)
+
+
+def test_an_error_message_is_no_solution() -> None:
+    alone = Checks(strategy="solution_only")
+    broken = "It is \\boxed{42}. Error code: 503"
+    with pytest.raises(StructureError, match="error_text"):
+        rewriting.read(SUM, trace(), broken, alone)
+    asked = SUM.model_copy(update={"statement": "What means error code: 503?"})
+    assert rewriting.read(asked, trace(), broken, alone).solution == broken
+
+
 # --- Faithfulness ---
 
 
@@ -179,6 +204,8 @@ def test_a_copy_passes(thought: str) -> None:
         ("She adds both counts and gets the total.", "dropped"),
         (STEPS + " Let me add that shells are found on many beaches of the world in"
          " summer and in winter alike.", "added"),
+        (STEPS + "\n\nThat is all.", "added"),
+        (STEPS.replace("Nina starts with", "Nina does not start with"), "changed"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named(thought: str, name: str) -> None:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 import pytest
-from rewriting_faults import CLEAN, FAULTS, Change
+from rewriting_faults import CLEAN, DOUBTS, FAULTS, Change
 
 from retrace import rewriting
 from retrace.judging import open_judge
@@ -42,6 +42,10 @@ def written(number: int) -> tuple[Problem, Trace, str, str]:
             f" {total + add}\\), which I can check by going back from {total + add} to"
             f" {total} by subtracting \\({add}\\) again and looking at the {other}."
         )
+        if step % 3 == 0:
+            steps[-1] += f" {DOUBTS[step // 3 % 4]}"
+        if draw.random() < 0.2:
+            steps.append(f"Going on with the {thing}, then.")
         total += add
     problem = Problem.make(
         "sums",
