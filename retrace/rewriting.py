@@ -371,11 +371,12 @@ def align(source: str, thought: str, solution: str, checks: Checks) -> Faithfuln
             left, (after, start), right, (dest_after, dest), checks
         )
         after, dest_after = start + length, dest + length
-    moved = _found_in(left.words[after:], words(solution))
+    solved = words(solution)
+    moved = _found_in(left.words[after:], solved)
     end = (dest_after, len(right.words))
     fault = (
         fault
-        or _closing(left, after, moved, checks)
+        or _closing(left, after, solved, moved, checks)
         or _difference(left, (after, after), right, end, checks)
     )
     return Faithfulness(
@@ -521,16 +522,23 @@ def _difference(
     return ""
 
 
-def _closing(left: _Units, after: int, moved: set[int], checks: Checks) -> str:
+def _closing(
+    left: _Units, after: int, solution: list[str], moved: set[int], checks: Checks
+) -> str:
     """Why the end of a trace is lost, or "" if the solution has what it says.
 
-    `moved`: which of the words from `after` on are in the solution.
+    `moved`: which of the words from `after` on are in the solution. The very last
+    sentence states the answer: the solution may do that in other words.
     """
-    lost = len(left.words) - after - len(moved)
     for start, end in left.whole(after, len(left.words)):
-        if 2 * sum(at - after in moved for at in range(start, end)) < end - start:
-            return f"dropped: {' '.join(left.words[start:end][:20])}"
-    if lost > checks.max_gap:
+        found = sum(at - after in moved for at in range(start, end))
+        unit = left.words[start:end]
+        last = end == len(left.words)
+        if 2 * found < len(unit) and not (
+            last and _quantities(unit) <= _quantities(solution)
+        ):
+            return f"dropped: {' '.join(unit[:20])}"
+    if len(left.words) - after - len(moved) > checks.max_gap:
         return f"dropped: {' '.join(left.words[after:][:20])}"
     return ""
 
