@@ -12,7 +12,7 @@ UV_PIN := $(or $(shell grep '^uv==' envs/laptop.txt),uv)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-cluster test-long lint format schema lock clean
+.PHONY: help install demo test test-cluster test-long lint format schema stages lock clean
 
 help:
 	@echo "make demo    from raw problems to a benchmark table on this machine"
@@ -70,6 +70,10 @@ format: install
 # The schema of a config, for editors; a test says when it is out of date.
 schema: install
 	retrace schema > config.schema.json
+
+# DVC's stages of config.yaml, gated benchmarks too; a test says when they are out of date.
+stages: install
+	HF_TOKEN=none retrace record --stages --configfile config.yaml
 
 lock: | $(UV)
 	$(UV) pip compile --quiet --python-version 3.11 --no-header --override envs/overrides.txt envs/laptop.in -o envs/laptop.txt

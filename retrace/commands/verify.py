@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from retrace.provenance.verify import verify
 
     root = Path.cwd()
-    only = [path.rstrip("/") for path in args.paths]
+    only = [os.path.relpath(path) for path in args.paths]
     try:
         if args.remote is not None:
             done = remote.verify(root, args.remote or None, only)

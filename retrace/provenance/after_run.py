@@ -17,8 +17,8 @@ class StageError(ValueError):
 def why_not(root: Path, recipe: str, configfiles: Sequence[str]) -> str | None:
     """A line on why a run is not recorded; none: it is. Empty: nothing need be said.
 
-    Recording is for who asked for it: once `retrace record` has written dvc.yaml for a
-    recipe, its runs are recorded. Others leave a clone as it is.
+    dvc.yaml is of one recipe, whose runs are recorded: at first that of config.yaml,
+    then the one that `retrace record` was last asked for. Others leave it as it is.
     """
     if os.environ.get("DVC_STAGE"):
         return ""
@@ -35,9 +35,10 @@ def why_not(root: Path, recipe: str, configfiles: Sequence[str]) -> str | None:
     if known is None:
         return f"Not recorded by DVC: {command} does it, and for later runs too."
     if known.recipe != recipe:
+        first = " (commit dvc.lock first)" if (root / "dvc.lock").exists() else ""
         return (
             f"Not recorded by DVC: dvc.yaml is of recipe {known.recipe}; {command}"
-            " makes it this one's (commit dvc.lock first)."
+            f" makes it this one's{first}, and records its later runs too."
         )
     return None
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retrace.provenance import ledger, stages
+from retrace.provenance import ledger, stages, verify
 from retrace.provenance.hashing import digest_file
 from retrace.provenance.records import Record
 from retrace.provenance.workspace import Workspace
@@ -52,10 +51,11 @@ def attest(root: Path, artefact: str) -> dict[str, Any]:
             f"{artefact} is not recorded: expected an out of dvc.lock"
         )
     closure = _closure(space, paths)
-    _refuse_changed(space, book, [*paths, *closure])
+    code = _code(space, book, [*paths, *closure])
+    _refuse_changed(root, [*paths, *closure, *code])
     kept = [r for path in paths if (r := space.record(path)) is not None]
     predicate = json_format.ParseDict(
-        _predicate(space, book, closure, kept), provenance_pb2.Provenance()
+        _predicate(space, [*code, *closure], kept), provenance_pb2.Provenance()
     )
     subjects = [
         ResourceDescriptor(name=_name(artefact, path), digest=_digest(space, path)).pb
@@ -105,18 +105,27 @@ def _closure(space: Workspace, paths: list[str]) -> list[str]:
     return sorted(set(found) - set(paths))
 
 
-def _refuse_changed(space: Workspace, book: ledger.Ledger, paths: list[str]) -> None:
-    for path in paths:
-        found, recorded = space.digest(path), book.files.get(path)
-        if found is None or (recorded is not None and found.md5 != recorded):
-            raise AttestationError(
-                f"{path} is not as it was recorded: `retrace verify` says how, and"
-                " `retrace verify --repair` gets it back"
-            )
+def _code(space: Workspace, book: ledger.Ledger, paths: list[str]) -> list[str]:
+    """The code that made some files, and the pins that it was run with."""
+    kept = (space.record(path) for path in paths)
+    found = {file for record in kept if record for file in record.code}
+    deps = {path for one in book.deps.values() for path in one}
+    return sorted(found | {path for path in deps if path.startswith("envs/")})
+
+
+def _refuse_changed(root: Path, paths: list[str]) -> None:
+    """All witnesses are heard, not dvc.lock alone, which records what it is told to."""
+    faults = verify.verify(root, paths).faults
+    if faults:
+        raise AttestationError(
+            f"{faults[0].path} is not as it was recorded ({faults[0].what}):"
+            " `retrace verify` lists all that is not, and `retrace verify --repair`"
+            " gets the recorded bytes back"
+        )
 
 
 def _predicate(
-    space: Workspace, book: ledger.Ledger, closure: list[str], kept: list[Record]
+    space: Workspace, made_from: list[str], kept: list[Record]
 ) -> dict[str, Any]:
     known = stages.origin(space.root)
     configs = known.configfiles if known else []
@@ -130,7 +139,7 @@ def _predicate(
                 "commands": sorted({record.command for record in kept}),
             },
             "internalParameters": {"software": pins},
-            "resolvedDependencies": list(_dependencies(space, book, closure, configs)),
+            "resolvedDependencies": list(_dependencies(space, [*configs, *made_from])),
         },
         "runDetails": {
             "builder": {"id": BUILDER, "version": dict(_versions())},
@@ -143,16 +152,17 @@ def _predicate(
     }
 
 
-def _dependencies(
-    space: Workspace, book: ledger.Ledger, closure: list[str], configs: list[str]
-) -> Iterator[dict[str, Any]]:
-    commit = _git(space, "rev-parse", "HEAD")
+def _dependencies(space: Workspace, paths: list[str]) -> Iterator[dict[str, Any]]:
+    commit = space.git("rev-parse", "HEAD")
     if commit:
-        remote = _git(space, "remote", "get-url", "origin")
+        remote = space.git("remote", "get-url", "origin")
         uri = f"git+{remote}" if "://" in remote and "@" not in remote else "git+local"
-        yield {"uri": uri, "digest": {"gitCommit": commit}, "name": "code"}
-    pins = {d for deps in book.deps.values() for d in deps if d.startswith("envs/")}
-    for path in [*configs, *sorted(pins), *closure]:
+        changed = {line[3:] for line in space.git("status", "--porcelain").splitlines()}
+        own = sorted(changed & set(paths))
+        # The files stand below by their own hashes; the commit is not all of the truth.
+        noted = {"annotations": {"notInThisCommit": own}} if own else {}
+        yield {"uri": uri, "digest": {"gitCommit": commit}, "name": "code", **noted}
+    for path in paths:
         yield {"name": path, "digest": _digest(space, path)}
 
 
@@ -175,13 +185,6 @@ def _digest(space: Workspace, path: str) -> dict[str, str]:
     if found is None:
         raise AttestationError(f"{path} is missing: `dvc pull`")
     return {"sha256": found.sha256}
-
-
-def _git(space: Workspace, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=space.root, capture_output=True, text=True
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _time(seconds: float) -> str:

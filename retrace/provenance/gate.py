@@ -101,6 +101,13 @@ def _edited(state: State) -> Iterator[Finding]:
             found = state.digests.get(path)
             if found is None:
                 continue
+            if (state.root / path).is_symlink():
+                yield Finding(
+                    f"{path} is a link, and no job writes one",
+                    "put the file itself there: cp --remove-destination"
+                    f" $(readlink -f {path}) {path}",
+                )
+                continue
             if not _is_from_its_job(state, path, found):
                 yield Finding(
                     f"{path} was changed after its job wrote it",
@@ -190,7 +197,8 @@ def _strangers(state: State) -> Iterator[Finding]:
                 continue
             for file in sorted(folder.rglob("*")):
                 path = file.relative_to(state.root).as_posix()
-                if file.is_file() and path not in written:
+                there = file.is_file() or file.is_symlink()
+                if there and path not in written:
                     yield Finding(
                         f"{path} is in a recorded folder and no job of this recipe"
                         " writes it",

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import yaml
 from retrace.provenance import stages
 
 LOCK = "dvc.lock"
-CACHE = Path(".dvc/cache/files/md5")
+FILES = Path("files/md5")
 
 
 class LedgerError(ValueError):
@@ -87,8 +88,8 @@ def read(root: Path) -> Ledger:
         ) from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise LedgerError(
-            f"{LOCK} is damaged ({type(error).__name__}): get it back with"
-            f" `git checkout {LOCK}`, then `retrace record`"
+            f"{LOCK} is damaged ({type(error).__name__}): `retrace record` undoes a"
+            f" recording that was killed; else `git checkout {LOCK}` gets it back"
         ) from error
     files: dict[str, str] = {}
     unlisted = []
@@ -130,11 +131,19 @@ def folder_hash(files: Mapping[str, str]) -> str:
 
 def object_path(root: Path, md5: str) -> Path:
     """Where DVC's cache keeps an object."""
-    return cache(root) / md5[:2] / md5[2:]
+    return cache_folder(root) / FILES / md5[:2] / md5[2:]
 
 
-def cache(root: Path) -> Path:
-    return root / CACHE
+@cache
+def cache_folder(root: Path) -> Path:
+    """The folder of DVC's cache, which one clone may share with others."""
+    try:
+        from dvc.config import Config
+    except ImportError:  # an auditor may have the files and no DVC
+        settings = {}
+    else:
+        settings = Config(str(root / ".dvc"), validate=False)["cache"]
+    return Path(settings.get("dir") or root / ".dvc/cache")
 
 
 def is_recorded_by_rules(stage: str) -> bool:

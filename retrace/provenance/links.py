@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -264,9 +263,9 @@ def item(space: Workspace, path: str, problem_id: str) -> tuple[Link, Json]:
 
 def commit(space: Workspace) -> Link:
     """Which commit recorded the results, and whether the clone is still at it."""
-    recorded = _git(space, "log", "-1", "--format=%H %cI %s", "--", "dvc.lock")
-    head = _git(space, "rev-parse", "HEAD")
-    changed = [line[3:] for line in _git(space, "status", "--porcelain").splitlines()]
+    recorded = space.git("log", "-1", "--format=%H %cI %s", "--", "dvc.lock")
+    head = space.git("rev-parse", "HEAD")
+    changed = [line[3:] for line in space.git("status", "--porcelain").splitlines()]
     facts = {
         "recorded in": recorded or "no commit has dvc.lock yet",
         "HEAD": head or "no git clone",
@@ -387,13 +386,6 @@ def _job(space: Workspace, path: str) -> Json:
 
 def _verdict_path(traces: str) -> str:
     return traces.replace("data/traces/", "data/verdicts/", 1)
-
-
-def _git(space: Workspace, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=space.root, capture_output=True, text=True
-    )
-    return done.stdout.rstrip() if done.returncode == 0 else ""
 
 
 def _revision(files: dict[str, str]) -> str:

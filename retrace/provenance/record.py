@@ -7,6 +7,7 @@ next one puts them back first, so neither is ever half new.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from retrace.locking import Lock, LockedError
 from retrace.provenance import jobs, ledger, records, stages
 from retrace.provenance.gate import Finding, State, findings
 from retrace.provenance.hashing import Digest, digest_files
+from retrace.sandbox.linux import die_with_parent
 
 WAIT = 60.0
 LOCK = Path(".dvc/tmp/retrace-record.lock")
@@ -60,8 +62,8 @@ def why_not(root: Path) -> str:
         return "this is no git clone, and DVC's record lives in git"
     if not (root / ".dvc").is_dir():
         return "DVC is not set up here; `dvc init` does it"
-    if shutil.which("dvc") is None and not _dvc_is_installed():
-        return "DVC is not installed"
+    if importlib.util.find_spec("dvc") is None:
+        return "DVC is not installed; `make install` does it"
     return ""
 
 
@@ -102,10 +104,12 @@ def record(
             raise RefusedError(found)
         clock.lap("gate")
         text = stages.render(plan, configfiles, root)
-        _commit(root, text, wait)
-        clock.lap("dvc commit")
-        _compare(root, state.digests)
-        clock.lap("compare")
+        with _all_or_nothing(root):
+            (root / stages.FILE).write_text(text, "utf-8")
+            run_dvc(root, "commit", "--force", "--quiet", wait=wait)
+            clock.lap("dvc commit")
+            _compare(root, state.digests)
+            clock.lap("compare")
     size = sum(digest.size for digest in state.digests.values())
     return Recorded(
         plan.config["recipe"],
@@ -159,10 +163,15 @@ def _refuse_while_running(root: Path) -> None:
         )
 
 
+def is_unfinished(root: Path) -> bool:
+    """Whether a recording is at work, or was killed before its end."""
+    return (root / FORMER / "whole").exists()
+
+
 def _put_back(root: Path, tell: Tell) -> None:
     """Undo a recording that did not end."""
     former = root / FORMER
-    if not (former / "whole").exists():
+    if not is_unfinished(root):
         shutil.rmtree(former, ignore_errors=True)
         return
     for name in (stages.FILE, ledger.LOCK):
@@ -177,8 +186,9 @@ def _put_back(root: Path, tell: Tell) -> None:
 # --- DVC ------------------------------------------------------------------------------
 
 
-def _commit(root: Path, text: str, wait: float) -> None:
-    """Write dvc.yaml and let DVC hash everything; all of it or nothing."""
+@contextmanager
+def _all_or_nothing(root: Path) -> Iterator[None]:
+    """Keep the former dvc.yaml and dvc.lock until the new ones are whole."""
     former = root / FORMER
     former.mkdir(parents=True)
     for name in (stages.FILE, ledger.LOCK):
@@ -187,8 +197,7 @@ def _commit(root: Path, text: str, wait: float) -> None:
     (former / "whole").touch()
     done = False
     try:
-        (root / stages.FILE).write_text(text, "utf-8")
-        run_dvc(root, "commit", "--force", "--quiet", wait=wait)
+        yield
         done = True
     finally:
         if done:
@@ -213,6 +222,8 @@ def run_dvc(root: Path, *arguments: str, wait: float = WAIT) -> str:
             capture_output=True,
             text=True,
             env=os.environ | {"DVC_NO_ANALYTICS": "1"},
+            # A recording that is killed leaves nobody writing dvc.lock.
+            preexec_fn=die_with_parent,
         )
         if done.returncode == 0:
             return done.stdout
@@ -238,12 +249,6 @@ def _compare(root: Path, digests: Mapping[str, Digest]) -> None:
             f" ({len(wrong)} files): it trusts the time of a file that changed without"
             f" it. `touch {wrong[0]}`, find out who changed it, and record again"
         )
-
-
-def _dvc_is_installed() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("dvc") is not None
 
 
 class _Clock:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from retrace.provenance import ledger
 from retrace.provenance.hashing import Digest, digest
-from retrace.provenance.verify import Fault, Verified
+from retrace.provenance.verify import Fault, Verified, selected, selection
 
 T = TypeVar("T")
 
@@ -22,14 +22,15 @@ class RemoteError(RuntimeError):
     """A remote that cannot be read: says which and why."""
 
 
-def verify(root: Path, name: str | None, only: Sequence[str] = ()) -> Verified:
+def verify(root: Path, name: str | None, paths: Iterable[str] = ()) -> Verified:
     """Read every recorded object on a remote and hash it; nothing is written.
 
     Raises:
-        LedgerError: nothing is recorded, or dvc.lock is damaged.
+        LedgerError: nothing is recorded, dvc.lock is damaged, or has no such path.
         RemoteError: there is no such remote, or it cannot be reached.
     """
     book = ledger.read(root)
+    only = selection(book, paths)
     store = _open(root, name)
     done = Verified()
     started = time.monotonic()
@@ -52,13 +53,13 @@ def verify(root: Path, name: str | None, only: Sequence[str] = ()) -> Verified:
 
 
 def _objects(
-    book: ledger.Ledger, store: Any, done: Verified, only: Sequence[str]
+    book: ledger.Ledger, store: Any, done: Verified, only: Set[str]
 ) -> dict[str, list[str]]:
     """For each object the recorded files that are its bytes."""
     found: dict[str, list[str]] = {}
 
     def take(md5: str, path: str) -> None:
-        if not only or any(path == o or path.startswith(f"{o}/") for o in only):
+        if selected(path, only):
             found.setdefault(md5, []).append(path)
 
     for out in book.outs:

@@ -42,7 +42,8 @@ def repair(
     for path in paths:
         for file, md5 in _files(book, path):
             found = digest_file(root / file)
-            if found is not None and found.md5 == md5:
+            is_link = (root / file).is_symlink()
+            if found is not None and found.md5 == md5 and not is_link:
                 continue
             try:
                 _get_back(root, book, file, md5, done)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from retrace.provenance import identity, ledger, records
 from retrace.provenance.hashing import Digest, digest_files
-from retrace.provenance.ledger import Ledger
+from retrace.provenance.ledger import Ledger, LedgerError
+from retrace.provenance.record import is_unfinished
 from retrace.provenance.records import Record, RecordError
 
 Tell = Callable[[int], None]
@@ -57,22 +58,27 @@ class Verified:
 
 def verify(
     root: Path,
-    only: Sequence[str] = (),
+    paths: Iterable[str] = (),
     with_rows: bool = True,
     tell: Tell = lambda size: None,
 ) -> Verified:
     """Verify every recorded file, or those that are or lie below some paths.
 
     Raises:
-        LedgerError: nothing is recorded, or dvc.lock is damaged.
+        LedgerError: nothing is recorded, dvc.lock is damaged, or has no such path.
     """
     book = ledger.read(root)
     done = Verified()
+    only = selection(book, paths)
     started = time.monotonic()
-    paths = [path for path in _to_hash(root, book) if _wanted(path, only)]
-    digests = digest_files(root, paths, tell)
+    wanted = [path for path in _to_hash(root, book) if selected(path, only)]
+    digests = digest_files(root, wanted, tell)
     done.files, done.size = len(digests), sum(d.size for d in digests.values())
     done.seconds["hash"] = time.monotonic() - started
+    if is_unfinished(root):
+        what = "a recording is at work, or was killed before its end"
+        mend = "`retrace record` waits for it, or undoes it first"
+        done.faults.append(Fault(ledger.LOCK, "dvc.lock", what, mend))
     done.faults += _recorded(root, book, digests, only, done)
     done.faults += _contradictions(book)
     started = time.monotonic()
@@ -88,10 +94,28 @@ def verify(
     return done
 
 
-def _wanted(path: str, only: Sequence[str]) -> bool:
-    return not only or any(
-        path == o or path.startswith(f"{o.rstrip('/')}/") for o in only
-    )
+def selection(book: Ledger, paths: Iterable[str]) -> Set[str]:
+    """The files and folders that are asked for; none: all of them.
+
+    Raises:
+        LedgerError: one of them is nothing that was recorded.
+    """
+    only = frozenset(path.rstrip("/") for path in paths)
+    deps = (path for one in book.deps.values() for path in one)
+    recorded = {*book.files, *(out.path for out in book.outs), *deps}
+    known = {str(one) for path in recorded for one in PurePosixPath(path).parents}
+    for path in sorted(only - recorded - known):
+        if book.out_of(path) is None:
+            raise LedgerError(
+                f"{path} is not recorded: expected a file or folder of {ledger.LOCK}"
+            )
+    return only
+
+
+def selected(path: str, only: Set[str]) -> bool:
+    """Whether a path, or a folder that it lies in, is asked for."""
+    place = PurePosixPath(path)
+    return not only or any(str(one) in only for one in (place, *place.parents))
 
 
 def _to_hash(root: Path, book: Ledger) -> Iterator[str]:
@@ -110,14 +134,14 @@ def _recorded(
     root: Path,
     book: Ledger,
     digests: Mapping[str, Digest],
-    only: Sequence[str],
+    only: Set[str],
     done: Verified,
 ) -> Iterator[Fault]:
     """Files against dvc.lock."""
     absent = {o.path for o in book.outs if o.private and not (root / o.path).exists()}
     done.excluded = sorted(absent)
     for path, md5 in book.files.items():
-        if not _wanted(path, only) or any(_below(path, out) for out in absent):
+        if not selected(path, only) or any(_below(path, out) for out in absent):
             continue
         found = digests.get(path)
         if found is None:
@@ -125,14 +149,17 @@ def _recorded(
         elif found.md5 != md5:
             what = f"has md5 {found.md5}, recorded is {md5}"
             yield Fault(path, "dvc.lock", what, GET_BACK, True)
+        elif (root / path).is_symlink():
+            what = "is a link to the recorded bytes, which may change where they lie"
+            yield Fault(path, "dvc.lock", what, GET_BACK, True)
     for out in book.outs:
         if out.is_folder and out not in book.unlisted:
             for path in ledger.files_below(root, out):
-                if path not in book.files and _wanted(path, only):
+                if path not in book.files and selected(path, only):
                     what = "lies in a recorded folder and was never recorded"
                     yield Fault(path, "dvc.lock", what, f"rm {path}")
     for out in book.unlisted:
-        if out.path not in absent and _wanted(out.path, only):
+        if out.path not in absent and selected(out.path, only):
             yield from _whole_folder(root, out, digests)
     for path in book.absent:
         yield Fault(path, "dvc.lock", "stands in dvc.yaml and not in dvc.lock", AGAIN)
@@ -158,7 +185,7 @@ def _whole_folder(
 
 
 def _code(
-    book: Ledger, digests: Mapping[str, Digest], only: Sequence[str]
+    book: Ledger, digests: Mapping[str, Digest], only: Set[str]
 ) -> Iterator[Fault]:
     """Code and environment that are not those of the recorded run."""
     outs = {out.path for out in book.outs}
@@ -174,7 +201,7 @@ def _code(
                 continue
             seen.add(path)
             found = digests.get(path)
-            if _wanted(path, only) and (found is None or found.md5 != md5):
+            if selected(path, only) and (found is None or found.md5 != md5):
                 what = "is not the file that the recorded run used"
                 mend = (
                     f"`git checkout` the commit of the run; or, if {path} is meant,"
@@ -192,13 +219,16 @@ def _contradictions(book: Ledger) -> Iterator[Fault]:
                 out = wrote[path]
                 what = f"dvc.lock: {out.stage} wrote {out.md5}, {stage} read {md5}"
                 yield Fault(path, "dvc.lock", what, AGAIN)
+            elif md5.endswith(".dir") and path not in wrote:
+                what = f"dvc.lock: {stage} read it, and no stage there wrote it"
+                yield Fault(path, "dvc.lock", what, AGAIN)
 
 
 # --- Snakemake's records --------------------------------------------------------------
 
 
 def _records(
-    root: Path, book: Ledger, only: Sequence[str], done: Verified
+    root: Path, book: Ledger, only: Set[str], done: Verified
 ) -> dict[str, Record]:
     kept = {}
     for path in book.files:
@@ -212,7 +242,7 @@ def _records(
             continue
         if record is not None:
             kept[path] = record
-        elif _wanted(path, only) and (root / path).exists():
+        elif selected(path, only) and (root / path).exists():
             what = "Snakemake has no record of a job that wrote it"
             done.faults.append(Fault(path, "record", what, GET_BACK))
     return kept

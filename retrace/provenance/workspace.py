@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -102,6 +103,16 @@ class Workspace:
         return sorted(
             p.relative_to(self.root).as_posix() for p in self.root.glob(pattern)
         )
+
+    def git(self, *arguments: str) -> str:
+        """What git says; nothing where it fails, is not installed or has no clone."""
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=self.root, capture_output=True, text=True
+            )
+        except FileNotFoundError:
+            return ""
+        return done.stdout.rstrip() if done.returncode == 0 else ""
 
     def rows(
         self, path: str, needle: str, field_name: str

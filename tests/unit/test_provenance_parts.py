@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -14,9 +15,12 @@ from retrace.provenance import (
     hashing,
     identity,
     ledger,
+    record,
     records,
+    repair,
     settings,
     stages,
+    verify,
 )
 from retrace.provenance.hashing import Digest, digest_file, digest_files
 from retrace.provenance.jobs import Job, Plan
@@ -173,6 +177,77 @@ def test_the_gate_refuses_what_no_job_wrote(tmp_path: Path) -> None:
     found = gate.findings(state(tmp_path, "0" * 32, finished=1.0))
     assert "was changed after its job wrote it" in found[0].what
     assert "retrace verify --repair scores/a.json" in found[0].mend
+
+
+# --- Verifying ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A folder with one recorded file, whose cache lies elsewhere, as on a cluster."""
+    root, content = tmp_path / "clone", b'{"accuracy": 1.0}'
+    md5 = hashlib.md5(content).hexdigest()
+    stage = {"outs": [{"path": "scores/a.json", "md5": md5}]}
+    files = {
+        "scores/a.json": content,
+        "dvc.yaml": b"stages: {score: {outs: [scores/a.json]}}",
+        "dvc.lock": json.dumps({"stages": {"score": stage}}).encode(),
+        ".dvc/config": f"[cache]\n    dir = {tmp_path}/shared\n".encode(),
+        records.FOLDER / base64.urlsafe_b64encode(b"scores/a.json").decode(): RECORD,
+        tmp_path / "shared/files/md5" / md5[:2] / md5[2:]: content,
+    }
+    for name, written in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(written)
+    return root
+
+
+RECORD = json.dumps(
+    {
+        "rule": "score",
+        "input": [],
+        "shellcmd": "",
+        "params": [],
+        "input_checksums": {},
+        "starttime": 1.0,
+        "endtime": 2.0,
+        "record_format_version": 6,
+    }
+).encode()
+
+
+def test_a_link_is_no_recorded_file_and_is_repaired(recorded: Path) -> None:
+    assert verify.verify(recorded).faults == []
+    score, elsewhere = recorded / "scores/a.json", recorded / "a.json"
+    score.rename(elsewhere)
+    score.symlink_to(elsewhere)
+    faults = verify.verify(recorded).faults
+    assert ["is a link" in fault.what for fault in faults] == [True]
+    assert repair.repair(recorded, faults).back == ["scores/a.json"]
+    assert not score.is_symlink()
+    assert verify.verify(recorded).faults == []
+
+
+def test_a_path_that_was_never_recorded_is_not_verified(recorded: Path) -> None:
+    assert verify.verify(recorded, ["scores/"]).files == 1
+    with pytest.raises(ledger.LedgerError, match="scores/b is not recorded"):
+        verify.verify(recorded, ["scores/b"])
+
+
+def test_a_recording_that_did_not_end_is_told(recorded: Path) -> None:
+    (recorded / record.FORMER).mkdir(parents=True)
+    (recorded / record.FORMER / "whole").touch()
+    (fault,) = verify.verify(recorded).faults
+    assert (fault.path, "killed before its end" in fault.what) == ("dvc.lock", True)
+
+
+def test_what_a_stage_read_another_one_wrote(recorded: Path) -> None:
+    lock = json.loads((recorded / "dvc.lock").read_text("utf-8"))
+    read = [{"path": "data/traces/a", "md5": f"{'0' * 32}.dir"}]
+    lock["stages"]["score"]["deps"] = read
+    (recorded / "dvc.lock").write_text(json.dumps(lock), "utf-8")
+    (fault,) = verify.verify(recorded).faults
+    assert "no stage there wrote it" in fault.what
 
 
 # --- Ids ------------------------------------------------------------------------------

@@ -423,7 +423,7 @@ def test_a_clone_without_git_is_left_as_it_is(done: Checkout) -> None:
     (done.path / PAGE).unlink()
     said = done.snakemake()
     assert "Not recorded by DVC: this is no git clone" in said
-    assert not (done.path / "dvc.yaml").exists()
+    assert not (done.path / "dvc.lock").exists()
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from auditing import Clone, recorded_clone
-from conftest import Checkout, check_out
+from conftest import ROOT, Checkout, check_out
 
 from retrace.provenance import jobs, settings, stages
 
@@ -84,6 +84,16 @@ def test_both_engines_have_the_same_graph(
     told = {rule_of(name) for name in written(config).told}
     assert told - {OWN} <= set(settings.RULES)
     assert told - {OWN} == set(names.values()) - {"all"}
+
+
+def test_the_stages_in_git_are_those_of_the_recipe(
+    written: Callable[[str], Written],
+) -> None:
+    known = stages.origin(ROOT)
+    if known is None or known.configfiles != [RECIPES[1]]:
+        pytest.skip("this clone records another recipe")
+    text = (ROOT / stages.FILE).read_text("utf-8")
+    assert text == written(RECIPES[1]).text, "out of date: `make stages`"
 
 
 def test_every_file_of_every_job_is_in_its_stage(
