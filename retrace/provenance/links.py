@@ -268,7 +268,7 @@ def commit(space: Workspace) -> Link:
     changed = [line[3:] for line in space.git("status", "--porcelain").splitlines()]
     facts = {
         "recorded in": recorded or "no commit has dvc.lock yet",
-        "HEAD": head or "no git clone",
+        "HEAD": head or "no git, or no clone",
     }
     check = Check("working tree as committed", None if not head else not changed)
     if changed:
