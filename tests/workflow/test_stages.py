@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import sys
@@ -92,8 +93,12 @@ def test_the_stages_in_git_are_those_of_the_recipe(
     known = stages.origin(ROOT)
     if known is None or known.configfiles != [RECIPES[1]]:
         pytest.skip("this clone records another recipe")
-    text = (ROOT / stages.FILE).read_text("utf-8")
-    assert text == written(RECIPES[1]).text, "out of date: `make stages`"
+    told = yaml.safe_load((ROOT / stages.FILE).read_text("utf-8"))["stages"]
+    new = copy.deepcopy(written(RECIPES[1]).told)
+    # Which modules a step imports changes often, and is written anew at each record.
+    for stage in [*told.values(), *new.values()]:
+        stage["deps"] = [dep for dep in stage["deps"] if not dep.endswith(".py")]
+    assert told == new, "out of date: `make stages`"
 
 
 def test_every_file_of_every_job_is_in_its_stage(
