@@ -189,17 +189,6 @@ def test_mathematics_and_code_render(watched: Watched) -> None:
     assert font is True
 
 
-def test_a_formula_stands_in_its_line_where_there_is_room(watched: Watched) -> None:
-    page = watched.page
-    page.select_option("#filter-set", "train-algebra")
-    page.fill("#search", "Find $x$")
-    page.set_viewport_size({"width": 130, "height": 844})
-    page.wait_for_function("document.querySelector('#row .prose > .wide')")
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.wait_for_function("!document.querySelector('#row .prose > .wide')")
-    assert page.locator("#row .prose > span").count() > 3
-
-
 def test_prices_are_not_mathematics(watched: Watched) -> None:
     page = watched.page
     page.fill("#search", "pears at $3 each")
