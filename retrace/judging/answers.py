@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from retrace.judging import equations, leaves, regions, values
 from retrace.judging.naming import rename, same_argument, same_name
-from retrace.judging.parts import Part, name_of, named, parts_of, readings
+from retrace.judging.parts import Part, expand, name_of, named, parts_of, readings
 from retrace.judging.rounding import Rounding
 from retrace.judging.tokens import NotMine
-from retrace.judging.tree import Node
+from retrace.judging.tree import MINUS_ONE, Node
 from retrace.judging.words import same_words, word_count
 
 MAX_PARTS = 64
@@ -32,7 +32,7 @@ class Comparison:
         self.rounding: Rounding = rounding
 
     def equal(self, gold: Node, answer: Node) -> bool:
-        gold, answer = _matrix_sum(gold), _matrix_sum(answer)
+        gold, answer = _matrix(gold), _matrix(answer)
         if gold.kind == "text" or answer.kind == "text":
             if same_words(gold, answer):
                 return True
@@ -42,14 +42,15 @@ class Comparison:
         if regions.is_region(gold) or regions.is_region(answer):
             return self.region(gold, answer)
         if equations.is_equation(gold) or equations.is_equation(answer):
-            return equations.same(gold, answer)
+            return self.equation(gold, answer)
         if {_kind_of_brackets(gold), _kind_of_brackets(answer)} == {"set", "tuple"}:
             return False
-        return any(
+        listed = any(
             self.parts(one, other)
             for one in readings(gold)
             for other in readings(answer)
         )
+        return listed or equations.relates(gold, answer)
 
     def leaf(self, gold: Node, answer: Node) -> bool:
         if "text" in (gold.kind, answer.kind):
@@ -74,6 +75,8 @@ class Comparison:
         several letters, is compared as it stands.
         """
         gold, answer = _without_name(gold), _without_name(answer)
+        if not regions.is_region(gold) and not regions.is_region(answer):
+            return self.equal(gold, answer)
         try:
             one, other = regions.read(gold), regions.read(answer)
         except NotMine:
@@ -138,10 +141,21 @@ class Comparison:
         )
         return ratio is not None and ratio > 0
 
+    def equation(self, gold: Node, answer: Node) -> bool:
+        """Equations, with plus-minus signs as the several that they stand for."""
+        ones, others = expand(gold, False), expand(answer, False)
+        if len(ones) != len(others):
+            return False
+        return all(any(equations.same(a, b) for b in others) for a in ones) and all(
+            any(equations.same(a, b) for a in ones) for b in others
+        )
+
     # Lists and single values
 
     def parts(self, gold: list[Part], answer: list[Part]) -> bool:
         """Values with or without names. Names decide where both sides have them all."""
+        if len(gold) != len(answer):
+            gold, answer = _once(gold), _once(answer)
         if len(gold) == len(answer) == 1:
             return self.single(gold[0], answer[0])
         if len(gold) != len(answer):
@@ -171,6 +185,9 @@ class Comparison:
 
     def uneven(self, gold: list[Part], answer: list[Part]) -> bool:
         """A bare list against one tuple or set."""
+        for one, many in ((gold, answer), (answer, gold)):
+            if len(one) == 1 and (by_name := _by_name(one[0], many)):
+                return self.in_order(list(one[0].node.args[2:]), by_name)
         if len(gold) == 1 and len(answer) > 1:
             return self.spread(gold[0].node, [part.node for part in answer])
         if len(answer) == 1 and len(gold) > 1:
@@ -181,10 +198,11 @@ class Comparison:
         """`(1, 2, 3)` against `1, 2, 3`: in order; a set in any order."""
         if one.kind != "seq":
             return False
-        opening, _closing, *inside = one.args
+        opening, closing, *inside = one.args
         if opening == "{":
             return self.any_order([p.node for n in inside for p in parts_of(n)], many)
-        return self.in_order(inside, many)
+        interval = opening == "[" and closing == "]" and len(inside) == 2
+        return not interval and self.in_order(inside, many)
 
     def compound(self, gold: Node, answer: Node) -> bool:
         if gold.kind == "list" or answer.kind == "list":
@@ -202,6 +220,7 @@ class Comparison:
         return self.in_order(one, other)
 
     def matrices(self, gold: Node, answer: Node) -> bool:
+        gold, answer = _rows(gold), _rows(answer)
         if gold.kind != "matrix" or answer.kind != "matrix":
             return False
         if [len(row) for row in gold.args] != [len(row) for row in answer.args]:
@@ -245,6 +264,21 @@ class Comparison:
 # --- Small questions ------------------------------------------------------------------
 
 
+def _by_name(tuple_of: Part, many: list[Part]) -> list[Node]:
+    """The values of `q = 3, p = 2` in the order that `(p, q) = (2, 3)` names."""
+    names = tuple_of.name[1:-1].split(",") if tuple_of.name[:1] == "(" else []
+    values_of = {part.name: part.node for part in many}
+    fits = tuple_of.node.kind == "seq" and len(names) == len(tuple_of.node.args) - 2
+    if not fits or len(many) != len(names) or set(names) != set(values_of):
+        return []
+    return [values_of[name] for name in names]
+
+
+def _once(parts: list[Part]) -> list[Part]:
+    """A double root: one value that is listed several times under one name."""
+    return [parts[0]] if all(part == parts[0] for part in parts) else parts
+
+
 def _is_plain(node: Node) -> bool:
     """Numbers and expressions, alone or listed: no set of reals with an inside."""
     if node.kind == "list":
@@ -258,6 +292,10 @@ def _without_name(node: Node) -> Node:
         right: Node = node.args[2]
         if regions.is_region(right) or right.kind in ("seq", "setop"):
             return right
+    if node.kind == "builder" and node.args[1].kind == "rel":
+        operators, *operands = node.args[1].args
+        if operators == ("=",) and operands[0] == node.args[0]:
+            return Node("seq", ("{", "}", operands[1]))
     return node
 
 
@@ -328,8 +366,14 @@ def _kind_of_brackets(node: Node) -> str:
     return "set" if node.args[0] == "{" else "tuple"
 
 
-def _matrix_sum(node: Node) -> Node:
-    """A sum of matrices of one shape as the matrix it is."""
+def _matrix(node: Node) -> Node:
+    """A multiple or a sum of matrices of one shape as the matrix it is."""
+    if node.kind == "neg" and node.args[0].kind in ("matrix", "mul"):
+        node = Node("mul", (MINUS_ONE, *_factors(node.args[0])))
+    if node.kind == "mul" and sum(part.kind == "matrix" for part in node.args) == 1:
+        return _scaled(node)
+    if node.kind == "add":
+        node = Node("add", tuple(_matrix(part) for part in node.args))
     if node.kind != "add" or any(part.kind != "matrix" for part in node.args):
         return node
     shapes = {tuple(len(row) for row in part.args) for part in node.args}
@@ -345,6 +389,29 @@ def _matrix_sum(node: Node) -> Node:
     )
 
 
+def _factors(node: Node) -> tuple[Node, ...]:
+    return node.args if node.kind == "mul" else (node,)
+
+
+def _scaled(product: Node) -> Node:
+    matrix = next(part for part in product.args if part.kind == "matrix")
+    numbers = tuple(part for part in product.args if part.kind != "matrix")
+    rows = (tuple(Node("mul", (*numbers, cell)) for cell in row) for row in matrix.args)
+    return Node("matrix", tuple(rows))
+
+
+def _rows(node: Node) -> Node:
+    """`[[1, 2], [3, 4]]` as the matrix with these rows."""
+    if node.kind != "seq" or node.args[0] != "[" or len(node.args) < 4:
+        return node
+    rows = [
+        part for part in node.args[2:] if part.kind == "seq" and part.args[0] == "["
+    ]
+    if len(rows) < len(node.args) - 2 or len({len(row.args) for row in rows}) != 1:
+        return node
+    return Node("matrix", tuple(row.args[2:] for row in rows))
+
+
 def _constants_renamed(gold: Node, answer: Node, leaf: regions.Leaf) -> bool:
     """An arbitrary constant may be written c or C: it has no name of its own."""
     one, other = values.symbols(gold), values.symbols(answer)
@@ -353,4 +420,8 @@ def _constants_renamed(gold: Node, answer: Node, leaf: regions.Leaf) -> bool:
         for name in other - one
         if name[0] in "cCkK" and name.swapcase() in one - other
     }
+    if "j" in one ^ other:  # the engineers' letter for i
+        used = gold if "j" in one else answer
+        if rename(used, {"i": "#"}) == used:
+            return leaf(rename(gold, {"j": "i"}), rename(answer, {"j": "i"}))
     return bool(swap) and leaf(gold, rename(answer, swap))

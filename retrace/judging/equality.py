@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from retrace.judging import latex, numbers
+from retrace.judging import latex, numbers, phrases
 from retrace.judging.answers import Comparison
 from retrace.judging.rounding import Rounding, same
 from retrace.judging.tidy import key, tidy
@@ -66,14 +66,22 @@ def structural(gold: str, answer: str, rounding: Rounding = "written") -> Decisi
     option = _option(tidy_gold, tidy_answer)
     if option is not None:
         return option
+    said = _same_saying(tidy_gold, tidy_answer)
+    if said is not None:
+        return said
     comma = _decimal_comma(tidy_gold, tidy_answer, rounding)
     if comma is not None:
         return comma
+    tidy_gold, letter = phrases.without_integer(phrases.formula(tidy_gold))
+    tidy_answer, name = phrases.without_integer(phrases.formula(tidy_answer))
     decided, why = False, ""
     for one in _readings(tidy_gold):
         for other in _readings(tidy_answer):
             try:
-                if Comparison(rounding).equal(latex.read(*one), latex.read(*other)):
+                nodes = phrases.same_integer(
+                    latex.read(*one), letter, latex.read(*other), name
+                )
+                if Comparison(rounding).equal(*nodes):
                     return Decision(True, "structure")
                 decided = True
             except NotCovered as error:
@@ -87,14 +95,20 @@ def structural(gold: str, answer: str, rounding: Rounding = "written") -> Decisi
     return Decision(None, "structure", why)
 
 
-_UPRIGHT = re.compile(r"\\(?:text|mathrm|textbf|textit)\s*\{([^{}]*)\}")
-_SENTENCE = re.compile(r"[A-Za-z\s,.'-]*[A-Za-z]{4}[A-Za-z\s,.'-]*")
+_SENTENCE = re.compile(r"[A-Za-z0-9\s,.'-]*[A-Za-z]{3}[A-Za-z0-9\s,.'-]*")
+_NO_POINT = re.compile(r"[,'-]|\.(?!\d)")
 
 
 def _sentence(tidied: str) -> str:
-    """The words of a text that is nothing but words, one at least of four letters."""
-    plain = _UPRIGHT.sub(r" \1 ", tidied)
-    return plain_words(plain) if _SENTENCE.fullmatch(plain) else ""
+    """The words of a text that is nothing but words and numbers, one word at least of
+    three letters.
+    """
+    plain = phrases.UPRIGHT.sub(r" \1 ", tidied)
+    if not _SENTENCE.fullmatch(plain):
+        return ""
+    if any(map(str.isdigit, plain)):
+        return " ".join(_NO_POINT.sub(" ", plain).casefold().split())
+    return plain_words(plain)
 
 
 def _readings(tidied: str) -> list[tuple[str, bool]]:
@@ -103,17 +117,54 @@ def _readings(tidied: str) -> list[tuple[str, bool]]:
     return [(tidied, True)]
 
 
-_LETTER = re.compile(r"(?:\\text\s*\{)?\s*\(?([A-P])\)?\s*\}?")
-_OPTION = re.compile(r"(?:\\text\s*\{)?\s*(?:\(([A-P])\)|([A-P])[.:)](?![A-Za-z0-9]))")
+_STYLE = r"(?:\\(?:text|textbf|mathrm|mathbf|bf)\s*\{)?\s*"
+_LETTER = re.compile(rf"{_STYLE}(?:[Oo]ption|[Cc]hoice)?\s*\(?([A-P])\)?\s*\}}?")
+_OPTION = re.compile(
+    rf"{_STYLE}(?:\(([A-P])\)|([A-P])[.:)](?![A-Za-z0-9]))"
+    r"(?!\s*(?:\([A-P]\)|(?:or|and|[,;/&])\s*\(?[A-P]\b))"
+)
 
 
 def _option(gold: str, answer: str) -> Decision | None:
     """A letter against a letter with its option's text: `(E)` and `(E) Hyperbola`."""
+    letters = [_LETTER.fullmatch(side) for side in (gold, answer)]
+    if letters[0] and letters[1] and letters[0][1] == letters[1][1]:
+        return Decision(True, "option")
     for one, other in ((gold, answer), (answer, gold)):
         letter, option = _LETTER.fullmatch(one), _OPTION.match(other)
         if letter and option:
             equal = letter.group(1) == (option.group(1) or option.group(2))
             return Decision(equal, "option", "" if equal else "another option's letter")
+    return None
+
+
+_TIME = re.compile(
+    r"(\d{1,2}):(\d\d)\s*(?:\\(?:text|mathrm)\s*\{)?\s*(?:([ap])\.?\s*m\b\.?)?\s*\}?",
+    re.IGNORECASE,
+)
+_SEVERAL_OPTIONS = re.compile(r"[A-H](?:(?:[\s,;]|and)*[A-H])+")
+
+
+def _same_saying(gold: str, answer: str) -> Decision | None:
+    """Times of day, several options such as `BD`, an explained yes or no."""
+    times = [_TIME.fullmatch(side) for side in (gold, answer)]
+    if times[0] and times[1]:
+        one, other = times[0].groups(), times[1].groups()
+        halves = {half.casefold() for half in (one[2], other[2]) if half}
+        if halves:
+            equal = one[:2] == other[:2] and len(halves) == 1
+            return Decision(equal, "structure", "" if equal else "another time")
+    plain = [phrases.UPRIGHT.sub(r"\1", side).strip() for side in (gold, answer)]
+    if all(_SEVERAL_OPTIONS.fullmatch(side) for side in plain) and plain[0] != plain[1]:
+        chosen = [re.findall("[A-H]", side) for side in plain]
+        distinct = all(len(set(side)) == len(side) for side in chosen)
+        if distinct and any(side.isalpha() and side.isupper() for side in plain):
+            equal = set(chosen[0]) == set(chosen[1])
+            if equal:
+                return Decision(True, "option")
+    words = [phrases.explained(side) for side in (gold, answer)]
+    if words[0] and words[1]:
+        return Decision(words[0] == words[1], "structure")
     return None
 
 

@@ -24,8 +24,7 @@ def is_equation(node: Node) -> bool:
 def same(gold: Node, answer: Node) -> bool:
     """Equations that give no value to a name: the same set of solutions."""
     if is_equation(gold) and is_equation(answer):
-        one, other = difference(gold), difference(answer)
-        return proportional(one, other) is not None or _solved(gold, answer)
+        return same_solutions(gold, answer)
     if is_equation(answer):
         # A reference that is a value is not an equation between other things.
         given = list(parts_of(gold))
@@ -38,13 +37,33 @@ def same(gold: Node, answer: Node) -> bool:
     return _function_of(gold, answer)
 
 
+def relates(gold: Node, answer: Node) -> bool:
+    """Whether both relate letters to one another, and say the same: `y^2 = 4x` and
+    `x = y^2/4`, in which each side may also be taken for a value with a name.
+    """
+    for node in (gold, answer):
+        if node.kind != "rel" or node.args[0] != ("=",):
+            return False
+        if len(values.symbols(node)) < 2:
+            return False
+    try:
+        return same_solutions(gold, answer)
+    except NotMine:
+        return False
+
+
+def same_solutions(gold: Node, answer: Node) -> bool:
+    """Two equations of which one is a multiple of the other, or its solution."""
+    one, other = difference(gold), difference(answer)
+    return proportional(one, other) is not None or _solved(gold, answer)
+
+
 def _named(part: Part, equation: Node) -> bool:
     """`y = 2x + 1` against an equation between x and y."""
     if len(part.name) != 1:
         return False
     assigned = Node("rel", (("=",), Node("sym", (part.name,)), part.node))
-    one, other = difference(assigned), difference(equation)
-    return proportional(one, other) is not None or _solved(equation, assigned)
+    return same_solutions(equation, assigned)
 
 
 def difference(relation: Node) -> Node:

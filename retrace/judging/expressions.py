@@ -9,6 +9,7 @@ from retrace.judging.cursor import Cursor
 from retrace.judging.tokens import (
     CONDITION,
     SEPARATOR,
+    UNIT_LETTERS,
     UNITS,
     NotCovered,
     Token,
@@ -27,6 +28,7 @@ from retrace.judging.tree import (
     product,
     unit_power,
 )
+from retrace.judging.words import NUMBERS
 
 MAX_DEPTH = 60
 DOLLARS = "dollars"
@@ -80,7 +82,7 @@ class Expressions(Cursor):
                 self.not_a_clock(node)
                 parts = node.args if node.kind == "ratio" else (node,)
                 node = Node("ratio", (*parts, self.signed_factor()))
-            elif token.kind == "text":
+            elif token.kind == "text" or self.unit_quotient_follows():
                 unit = self.unit()
                 if unit is None:
                     return node
@@ -300,7 +302,11 @@ class Expressions(Cursor):
     def number(self, token: Token) -> Node:
         if self.take("_"):
             base = self.group()
-            if base.kind != "num" or not token.text.isdigit():
+            if base.kind == "text" and base.args[0].casefold() in NUMBERS:
+                base = Node(
+                    "num", (Fraction(NUMBERS[base.args[0].casefold()]), None, 0)
+                )
+            if base.kind != "num" or not token.text.isalnum():
                 self.fail("a subscript of a number")
             return Node("base", (token.text, base.args[0]))
         return number(token.text)
@@ -472,8 +478,10 @@ class Expressions(Cursor):
                 self.at += 1
                 power = self.group()
                 parts.append("^" + unit_power(power))
-            elif parts and self.is_op("/", "*") and self.text_follows():
+            elif parts and self.is_op("/", "*") and self.unit_follows():
                 parts.append(self.next().text)
+            elif token.kind == "frac" and (quotient := self.unit_quotient()):
+                parts.append(quotient)
             else:
                 break
         words_of = " ".join(parts)
@@ -484,6 +492,26 @@ class Expressions(Cursor):
             return None
         return words_of
 
-    def text_follows(self) -> bool:
+    def unit_quotient_follows(self) -> bool:
+        start = self.at
+        token = self.peek()
+        found = token is not None and token.kind == "frac" and self.unit_quotient()
+        self.at = start
+        return bool(found)
+
+    def unit_quotient(self) -> str:
+        """`\\frac{\\text{km}}{\\text{h}}`, or nothing."""
+        tokens = self.tokens[self.at + 1 : self.at + 7]
+        shape = [t.text if t.kind == "op" else "unit" for t in tokens]
+        words = [t.text for t in tokens if t.kind in ("text", "sym")]
+        if shape != ["{", "unit", "}"] * 2 or tokens[1].kind != "text":
+            return ""
+        self.at += 7
+        return f"{words[0]} / {words[1]}"
+
+    def unit_follows(self) -> bool:
         follows = self.tokens[self.at + 1 : self.at + 2]
+        if follows and follows[0].kind == "sym" and follows[0].text in UNIT_LETTERS:
+            self.tokens[self.at + 1] = Token("text", follows[0].text)
+            return True
         return bool(follows) and follows[0].kind == "text"

@@ -141,7 +141,13 @@ _MATHS = re.compile(
 _SENTENCE_END = re.compile(
     r"\n|[.!?](?=\s|$|\*\*)|[。，]|(?:,|;)?\s(?:because|since|which|where|as)\s"
 )
-_A_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?\d[\d,]*(?:\.\d+)?%?(?![\w^\\/(])")
+_A_NUMBER = re.compile(
+    r"(?<![A-Za-z0-9_.])[-+]?\$?\d[\d,]*(?:\.\d+)?%?(?![A-Za-z0-9_^\\/(])"
+)
+_ANY_NUMBER = re.compile(r"\d[\d,.]*")
+_THEREFORE = re.compile(
+    r"(?:therefore|thus|hence|so|consequently|in conclusion|in total)\b", re.IGNORECASE
+)
 _FOREIGN = re.compile(r"[\u0400-\uffff]{4}")
 _PROSE = re.compile(r"(?!and\b|or\b)(?<![\\A-Za-z{])[A-Za-z]{2,}(?![A-Za-z]*[}(^_])")
 _LEAD = re.compile(r"\s*answer\b", re.IGNORECASE)
@@ -188,6 +194,9 @@ def _conclusion(text: str) -> str:
     text, last = text[-MAX_CONCLUSION:], ""
     for match in _MATHS.finditer(text):
         last = next(group for group in match.groups() if group is not None)
+        rest = text[match.end() :]
+    if last and (number := _closing_number(rest, _THEREFORE)):
+        return number
     bracketed = _BRACKETED.findall(text)
     if bracketed and not last:
         return str(bracketed[-1]).strip()
@@ -196,10 +205,24 @@ def _conclusion(text: str) -> str:
     bold = [found for found in _BOLD.findall(text) if any(map(str.isdigit, found))]
     if bold:
         return str(bold[-1]).strip()
+    number = _closing_number(text)
+    if number:
+        return number
     if "=" in text:
         return _statement(text.rpartition("=")[2].lstrip())
     stated = list(_IS.finditer(text))
     return _statement(text[stated[-1].end() :]) if stated else ""
+
+
+def _closing_number(text: str, begins: re.Pattern[str] | None = None) -> str:
+    """The number of the last sentence that holds one, if it is the only one there."""
+    sentences = [part for part in _SENTENCE_END.split(text) if _ANY_NUMBER.search(part)]
+    if not sentences or (begins and not begins.match(sentences[-1].lstrip())):
+        return ""
+    last = sentences[-1].lstrip()
+    every, numbers = _ANY_NUMBER.findall(last), _A_NUMBER.findall(last)
+    said = len(every) == len(numbers) == 1 and not last.startswith(numbers[0])
+    return str(numbers[0]) if said and "=" not in last else ""
 
 
 _FINDERS = {

@@ -52,6 +52,8 @@ class _Statements(Expressions):
             if self.peek() is None:
                 break
             found.append(self.statement())
+        if found[0].kind == "rel" and found[0].args[0] == ("!=",):
+            found = [found[0], *(_excluded(found[0], node) for node in found[1:])]
         return found[0] if len(found) == 1 else Node("list", tuple(found))
 
     def separator(self) -> bool:
@@ -69,6 +71,7 @@ class _Statements(Expressions):
         return self.at > start
 
     def statement(self) -> Node:
+        self.take("=", "~")
         label = self.label()
         operands = [self.set_expression()]
         operators: list[str] = []
@@ -131,3 +134,10 @@ class _Statements(Expressions):
                 return left
             self.at += 1
             left = Node("setop", (token.text, left, self.sum()))
+
+
+def _excluded(first: Node, node: Node) -> Node:
+    """The second value of `x \\ne 1, 2` is excluded like the first."""
+    if node.kind == "rel":
+        return node
+    return Node("rel", (first.args[0], first.args[1], node))

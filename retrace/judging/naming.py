@@ -10,6 +10,8 @@ from retrace.judging.tree import Node
 
 def same_name(gold: str, answer: str) -> bool:
     """Names agree by their letter: `y_s(p)` names what `Y` does; x is never y."""
+    if {"y"} < {gold, answer} and any(map(_ARGUMENT.match, (gold, answer))):
+        return True  # `y = 2x` and `f(x) = 2x`
     one, other = _HEAD.match(gold), _HEAD.match(answer)
     if one is None or other is None:
         return True

@@ -68,6 +68,11 @@ _GROUPED = re.compile(rf"([1-9]\d{{0,2}}(?:{_SEPARATOR}\d{{3}})+)((?:\.\d*)?)")
 _SEPARATORS = re.compile(_SEPARATOR)
 _PLAIN = re.compile(r"(\d+)|(\d*)\.(\d+)|(\d+)\.")
 _REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{(\d+)\}")
+_DOTTED = re.compile(
+    r"\\dot\s*(?:\{(?=\d\}))?(\d)\}?(?:(\d*)\\dot\s*(?:\{(?=\d\}))?(\d)\}?)?"
+)
+_GOES_ON = re.compile(r"(\d*)\.(\d+)\s*\\[lc]?dots")
+_PERIOD = re.compile(r"(\d{1,40}?)\1\1+$")
 _COMMA = re.compile(r"[-+]?\d+(?:,|\{,\})\d+")
 _FRAC = re.compile(
     r"(\d*)\s*\\frac\s*(?:\{\s*([-+]?)\s*([^{}]+?)\s*\}|(\d))\s*"
@@ -116,10 +121,25 @@ def _decimal(text: str) -> Number | None:
 
 def _repeating(text: str) -> Number | None:
     """`0.1\\overline{6}`: the digits under the bar go on for ever."""
+    text = _DOTTED.sub(r"\\overline{\1\2\3}", text)
     match = _REPEATING.fullmatch(text)
+    return _periodic(*match.groups()) if match else _going_on(text)
+
+
+def _going_on(text: str) -> Number | None:
+    """`0.1666\\ldots`: digits that have come three times go on for ever; any others
+    are those of a decimal.
+    """
+    match = _GOES_ON.fullmatch(text)
     if not match:
         return None
-    whole, head, tail = match.groups()
+    period = _PERIOD.search(match[2])
+    if period is None:
+        return _decimal(f"{match[1]}.{match[2]}")
+    return _periodic(match[1], match[2][: period.start()], period[1])
+
+
+def _periodic(whole: str, head: str, tail: str) -> Number:
     shift, period = 10 ** len(head), 10 ** len(tail) - 1
     value = Fraction(int((whole or "0") + head)) + Fraction(int(tail), period)
     return Number(value / shift)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from retrace.judging import leaves, values
 from retrace.judging.tokens import NotMine
-from retrace.judging.tree import Node
+from retrace.judging.tree import MINUS_ONE, Node, is_derivative
 
 
 class Part(NamedTuple):
@@ -62,7 +62,7 @@ def named(node: Node) -> Part:
         NotMine: a chain of relations that gives no one value.
     """
     if node.kind != "rel":
-        return Part("", node)
+        return _point(node)
     operators, *operands = node.args
     if operators == ("in",):
         return Part(name_of(operands[0]) or "", operands[1])
@@ -80,6 +80,15 @@ def named(node: Node) -> Part:
     if _all_identical(operands):
         return Part("", operands[-1])
     raise NotMine("an equation that gives no value")
+
+
+def _point(node: Node) -> Part:
+    """`A(3, 4)` is a point with a name."""
+    if node.kind == "fn" and len(node.args) > 2:
+        _before, called, name = str(node.args[0]).partition("call:")
+        if called and len(name) == 1 and name.isupper():
+            return Part(name, Node("seq", ("(", ")", *node.args[1:])))
+    return Part("", node)
 
 
 def _agree(chain: Sequence[Node]) -> None:
@@ -165,6 +174,13 @@ def name_of(node: Node) -> str | None:
         return _joined(str(node.args[0])[5:], node.args[1:])
     if node.kind == "app":
         return _joined(str(node.args[0].args[0]), node.args[1:])
+    if node.kind in ("div", "ratio") and len(node.args) == 2:
+        return _quotient(*node.args)
+    if node.kind == "fn" and node.args[0] in _OF_ANGLES and node.args[1].kind == "sym":
+        angle = str(node.args[1].args[0])
+        return f"{node.args[0]} {angle}" if angle.isupper() or len(angle) > 1 else None
+    if node.kind in ("mul", "app") and node.args[0].kind == "pow":
+        return _inverse(node)
     if node.kind == "mul" and node.args[-1].kind == "pow":
         *front, last = node.args
         inner = name_of(Node("mul", (*front, last.args[0])))
@@ -173,6 +189,7 @@ def name_of(node: Node) -> str | None:
     if node.kind == "mul" and all(part.kind == "sym" for part in node.args):
         letters = [str(part.args[0]) for part in node.args]
         segment = all(len(x) == 1 and x.isupper() for x in letters)
+        letters = letters[letters[:2] == ["m", "angle"] :]
         figure = letters[0] in ("angle", "triangle", "Delta")
         return "".join(letters) if segment or figure else None
     if node.kind == "pow" and node.args[1].kind in ("num", "sym"):
@@ -184,6 +201,26 @@ def name_of(node: Node) -> str | None:
     if node.kind in ("seq", "list"):
         return _joined("", node.args[2:] if node.kind == "seq" else node.args)
     return None
+
+
+_OF_ANGLES = frozenset({"sin", "cos", "tan", "cot", "sec", "csc"})
+
+
+def _quotient(above: Node, below: Node) -> str | None:
+    """`a/b`, `a:b` and `dy/dx` name a ratio of two quantities."""
+    if is_derivative(above, below):
+        return "derivative"
+    names = [name_of(above), name_of(below)]
+    return None if None in names else f"{names[0]}:{names[1]}"
+
+
+def _inverse(node: Node) -> str | None:
+    """`f^{-1}(x)` names a function; `x^{-1}y` does not."""
+    base, exponent = node.args[0].args
+    named_so = base.kind == "sym" and base.args[0] in ("f", "g", "h")
+    if not named_so or exponent != MINUS_ONE or len(node.args) != 2:
+        return None
+    return _joined(f"{base.args[0]}inverse", node.args[1:])
 
 
 def _joined(name: str, inside: Sequence[Node]) -> str | None:

@@ -37,6 +37,18 @@ _INF = Node("inf", ())
 _LOWEST = End(Node("neg", (_INF,)), MINUS, False)
 _HIGHEST = End(_INF, PLUS, False)
 REALS: Region = (Interval(_LOWEST, _HIGHEST),)
+_ZERO = Node("num", (Fraction(0), None, 0))
+_ABOVE = (Interval(End(_ZERO, Fraction(0), False), _HIGHEST),)
+_BELOW = (Interval(_LOWEST, End(_ZERO, Fraction(0), False)),)
+_NAMED: dict[str, Region] = {
+    "mathbb:R": REALS,
+    "varnothing": (),
+    **dict.fromkeys(("mathbb:R^+", "mathbb:R_+", "mathbb:R_>0"), _ABOVE),
+    **dict.fromkeys(("mathbb:R^-", "mathbb:R_-", "mathbb:R_<0"), _BELOW),
+    "mathbb:R_>=0": (Interval(End(_ZERO, Fraction(0), True), _HIGHEST),),
+    "mathbb:R^*": (*_BELOW, *_ABOVE),
+}
+"""Sets with a sign of their own."""
 
 _ORDER = {"<", ">", "<=", ">="}
 _FLIP = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -51,7 +63,7 @@ def is_region(node: Node) -> bool:
     if node.kind == "rel":
         operators = node.args[0]
         if operators == ("in",):
-            return is_region(node.args[2]) or node.args[2].kind == "seq"
+            return is_region(node.args[2]) or _of_reals(node.args[2])
         return any(operator in _ORDER or operator == "!=" for operator in operators)
     if node.kind == "seq" and len(node.args) == 4:
         opening, closing, low, high = node.args
@@ -59,7 +71,7 @@ def is_region(node: Node) -> bool:
         return mixed or _infinite(low) is not None or _infinite(high) is not None
     if node.kind == "list":
         return all(is_region(part) for part in node.args)
-    return node.kind == "sym" and node.args[0] in ("mathbb:R", "varnothing")
+    return node.kind == "sym" and node.args[0] in _NAMED
 
 
 def read(node: Node) -> Region:
@@ -82,10 +94,8 @@ def read(node: Node) -> Region:
         return _relation(node)
     if node.kind == "list":
         return _several([read(part) for part in node.args], node)
-    if node.kind == "sym" and node.args[0] == "mathbb:R":
-        return REALS
-    if node.kind == "sym" and node.args[0] == "varnothing":
-        return ()
+    if node.kind == "sym" and node.args[0] in _NAMED:
+        return _NAMED[node.args[0]]
     return (_point(node),)
 
 
@@ -138,6 +148,11 @@ def complement(region: Region) -> Region:
     if low.at < PLUS:
         found.append(Interval(low, _HIGHEST))
     return tuple(found)
+
+
+def _of_reals(node: Node) -> bool:
+    """Whether brackets may hold reals: `(x, y)` is in a set of pairs, which is none."""
+    return node.kind == "seq" and all(part.kind != "seq" for part in node.args[2:])
 
 
 def _is_set(node: Node) -> bool:

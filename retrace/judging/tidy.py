@@ -8,13 +8,14 @@ import unicodedata
 
 def tidy(text: str) -> str:
     """One spelling for what is only layout: spaces, sizes, delimiters, look-alikes."""
-    text = _repair(text)
+    text = _SKIPS.sub(r"\\\\\\\\ ", _repair(text))
     text = _unicode(text)
     text = _FORMULA.sub(" ", text)
     text = _LAYOUT.sub("", text)
     text = _SIZES.sub("", text)
     text = _FRACTIONS.sub(r"\\frac", text)
     text = _SYNONYM.sub(lambda match: _SYNONYMS[match.group()], text)
+    text = _turned_brackets(_DOTS.sub(r"\\ldots ", text))
     text = _STOP.sub("", _SPACES.sub(" ", text)).strip()
     while text.endswith((".", ";", ",", "\\")):
         text = text[:-1].rstrip()
@@ -27,6 +28,21 @@ def key(tidied: str) -> str:
     """
     text = _WORDSPACE.sub(_between_numbers, tidied)
     return _SINGLE.sub(r"\1\2", text)
+
+
+def _turned_brackets(text: str) -> str:
+    """`]1, 2]` and `[1, 2[`, where a bracket turned outwards is an open end."""
+    if "[" not in text and "]" not in text:
+        return text
+    return _ENDS.sub(_usual_brackets, text)
+
+
+def _usual_brackets(match: re.Match[str]) -> str:
+    opening, inside, closing = match.groups()
+    if (opening, closing) == ("[", "]"):
+        return match.group()
+    low, high = "(" if opening == "]" else "[", ")" if closing == "[" else "]"
+    return f"{low}{inside}{high}"
 
 
 def _between_numbers(space: re.Match[str]) -> str:
@@ -44,6 +60,13 @@ _LAYOUT = re.compile(
 )
 _SIZES = re.compile(r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\s*(?:\.(?!\d))?")
 _FRACTIONS = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_SKIPS = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]")
+_DOTS = re.compile(r"\.\.\.+")
+_INSIDE = r"([^\[\]()]{1,200}?[,;][^\[\]()]{1,200}?)"
+_ENDS = re.compile(
+    rf"(\[|(?<![\w.}})\]])\]){_INSIDE}"
+    r"(\]|\[(?=\s*(?:$|[,;.)}|]|\\(?:cup|cap|setminus|text|quad)|and\b|or\b)))"
+)
 _STOP = re.compile(r"(?<![.\d])\.(?=\s*\\?[)\]}])")
 _SPACES = re.compile(r"\s+")
 _WORDSPACE = re.compile(r"(?:\s|\\[,;:! ](?!\d{3})|\\q?quad(?![A-Za-z])|~)+")
@@ -77,6 +100,8 @@ _SYNONYMS = {
     r"\textnormal": r"\text",
     r"\cdotp": r"\cdot",
     r"\emptyset": r"\varnothing",
+    r"\bigcup": r"\cup",
+    r"\bigcap": r"\cap",
     r"\infin": r"\infty",
     r"\land": r"\wedge",
     r"\lor": r"\vee",

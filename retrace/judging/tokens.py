@@ -76,8 +76,16 @@ _SPACE = r"(?:\\[,;:! ]|~|\s|\\q?quad(?![A-Za-z])|\\hspace\{[^{}]*\}|\{\})"
 _NUMBER = (
     r"\d+(?:(?:\{,\}|,\\!\s?|\{\\,\}|\\[,!]|\\\s|~|\s(?=\d{3}(?!\d)))\d{3}(?!\d))*"
 )
+_DIGIT = "[0-9A-F]"
+_BASED = (
+    rf"\(\s*\d{_DIGIT}*\s*\)(?=\s*_\s*\{{?\s*(?:\(?\d|\\text))"
+    rf"|(?:\\(?:text|mathrm)\{{\s*{_DIGIT}+\s*\}}|(?<![A-Za-z\\])(?:\d+[A-F]|[A-F]{_DIGIT})"
+    rf"{_DIGIT}*)(?=\s*_\s*\{{?\s*1[1-6])"
+)
+"""A number in another base: in brackets, or with letters for digits above nine."""
 _PIECES = re.compile(
     rf"""(?P<space>{_SPACE}+)
+    |(?P<based>{_BASED})
     |(?P<num>{_NUMBER}(?:\.\d+|\.(?!\d))?|\.\d+)
     |\\(?:text|mathrm|textbf|textit|mathbf|mathit|mathsf|mathcal|mathbb|bm|boldsymbol
         |textsf|hat|bar|vec|overline|underline|overrightarrow|widehat|tilde|dot|ddot
@@ -93,7 +101,7 @@ _COMMA_GROUPS = re.compile(r"(?<![\d.,])([1-9]\d{0,2}(?:,\d{3})+)(?![\d,])")
 
 _FUNCTIONS_NAMES = """
 sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh
-coth sech csch arcsinh arccosh arctanh ln log lg exp min max gcd lcm
+coth sech csch arcsinh arccosh arctanh ln log lg exp min max gcd lcm cis det
 """
 FUNCTIONS = frozenset(_FUNCTIONS_NAMES.split())
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "tg": "tan"}
@@ -135,6 +143,10 @@ _BRACKETS = {
     "rangle": "rangle",
 }
 _STYLES_OF_TEXT = re.compile(r"\\(?:text|mathrm|textbf|textit|textsf)")
+_FONTS = frozenset({"\\mathbf", "\\mathit", "\\mathsf", "\\bm", "\\boldsymbol"})
+_NUMBER_SETS = frozenset("RZNQC")
+_OF_VECTORS = frozenset({"\\mathbf", "\\bm", "\\boldsymbol", "\\vec", "\\hat"})
+_BASIS = {"i": "i", "j": "j", "k": "k", "\\imath": "i", "\\jmath": "j"}
 _KNOWN = sorted(
     (
         *_GREEK,
@@ -163,7 +175,7 @@ int iint oint sum prod lim limsup liminf lnot not notin pmod bmod mod inf sup ar
 ker input include def let
 """
 _REFUSED = frozenset(_REFUSED_NAMES.split())
-_UNIT_LETTERS = frozenset("msghNJWVAKCLFTB")
+UNIT_LETTERS = frozenset("msghNJWVAKCLFTB")
 _BEFORE_UNIT = frozenset(("}", "/", "*", ")", "%"))
 _SEPARATING = frozenset({"and", "or"})
 
@@ -172,6 +184,8 @@ _SEPARATING = frozenset({"and", "or"})
 
 
 def _classify(match: re.Match[str], before: list[Token]) -> list[Token]:
+    if match["based"]:
+        return [Token("num", re.findall(f"{_DIGIT}+", match["based"])[-1])]
     if match["num"]:
         return [Token("num", match["num"])]
     if match["env"]:
@@ -192,19 +206,23 @@ def _styled(match: re.Match[str], before: list[Token]) -> list[Token]:
     style = re.match(r"\\[a-z]+", match.group())
     assert style is not None
     plain = re.sub(_SPACE, " ", content).strip()
+    if style.group() in _OF_VECTORS and plain in _BASIS:
+        return [Token("sym", f"vec:{_BASIS[plain]}")]
+    if style.group() in _FONTS and plain not in _NUMBER_SETS:
+        return tokenize(content, True)
     if not _STYLES_OF_TEXT.fullmatch(style.group()):
         return [Token("sym", f"{style.group()[1:]}:{plain}")]
     if len(plain) == 1 and plain.isascii() and plain.isalpha():
-        unit = plain in _UNIT_LETTERS and before and before[-1].text in _BEFORE_UNIT
-        number = (
-            plain in _UNIT_LETTERS and before and before[-1].kind in ("num", "text")
-        )
+        unit = plain in UNIT_LETTERS and before and before[-1].text in _BEFORE_UNIT
+        number = plain in UNIT_LETTERS and before and before[-1].kind in ("num", "text")
         return [Token("text" if unit or number else "sym", plain)]
-    if re.fullmatch(r"[-+]?[\d.,/]+", plain):
+    if re.fullmatch(r"[-+]?\d[\d.,;/ ]*", plain):
         return tokenize(plain, True)
     counted = re.fullmatch(r"([-+]?\d[\d.,/]*)\s+(\D+)", plain)
     if counted:
         return [*tokenize(counted[1], True), _phrase(counted[2])]
+    if plain in UNITS and before and before[-1].kind == "num":
+        return [Token("text", plain)]
     if plain.casefold() in FUNCTIONS:
         return [Token("fn", plain.casefold())]
     if CONDITION.match(plain) or not plain:

@@ -10,6 +10,7 @@ import re
 from fractions import Fraction
 
 _LENGTH, _MASS, _TIME, _MONEY = "length", "mass", "time", "money"
+_VOLUME = "volume"
 
 _UNITS: dict[str, tuple[str, Fraction]] = {}
 
@@ -30,11 +31,16 @@ _define(_LENGTH, Fraction(1609344, 1000), "mi", "mile", "miles")
 _define(_MASS, Fraction(1, 1000), "mg")
 _define(_MASS, 1, "g", "gram", "grams")
 _define(_MASS, 1000, "kg", "kilogram", "kilograms")
+_define(_MASS, Fraction(45359237, 100000), "lb", "lbs")
 _define(_TIME, 1, "s", "sec", "second", "seconds")
 _define(_TIME, 60, "min", "minute", "minutes")
 _define(_TIME, 3600, "h", "hr", "hour", "hours")
 _define(_TIME, 86400, "day", "days")
 _define(_TIME, 604800, "week", "weeks")
+_define(_VOLUME, Fraction(1, 1000), "l", "L", "liter", "liters", "litre", "litres")
+_define(_VOLUME, Fraction(1, 10**6), "ml", "mL", "milliliter", "milliliters")
+_define("celsius", 1, "celsius")
+_define("fahrenheit", 1, "fahrenheit")
 _define(_MONEY, Fraction(1, 100), "cent", "cents")
 _define(_MONEY, 1, "dollar", "dollars")
 
@@ -84,7 +90,8 @@ def _measure(words: str) -> tuple[tuple[tuple[str, int], ...], Fraction] | None:
             return None
         kind, one = _UNITS[name]
         exponent = sign * power * int(written or 1)
-        dimensions[kind] = dimensions.get(kind, 0) + exponent
+        kind, measured = (_LENGTH, 3) if kind == _VOLUME else (kind, 1)
+        dimensions[kind] = dimensions.get(kind, 0) + measured * exponent
         size *= one**exponent
         power = 1
     kept = tuple(sorted((kind, n) for kind, n in dimensions.items() if n))

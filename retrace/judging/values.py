@@ -230,7 +230,7 @@ def _based(args: tuple[Any, ...], _at: Mapping[str, Value]) -> Value:
     digits, base = args
     if base.denominator != 1 or not 2 <= base <= 36:
         raise NotMine("a base that is none")
-    if any(int(digit) >= base for digit in digits):
+    if any(int(digit, 36) >= base for digit in digits):
         raise Undefined("a digit that its base has not")
     return Fraction(int(digits, int(base)))
 
@@ -355,6 +355,8 @@ def _many(name: str, values: list[Value]) -> Value:
 
 
 def _determinant(matrix: Node, at: Mapping[str, Value]) -> Value:
+    if matrix.kind != "matrix":
+        raise NotMine("the determinant of a name")
     rows = [[number(evaluate(cell, at)) for cell in row] for row in matrix.args]
     if len(rows) != len(rows[0]) or len(rows) > 6:
         raise NotMine("a determinant")
@@ -373,6 +375,7 @@ _FUNCTIONS: dict[tuple[str, int], Callable[..., Value]] = {
     ("log", 1): _log,
     ("log", 2): _log,
     ("lg", 1): lambda value: _log(value, Fraction(10)),
+    ("cis", 1): lambda value: context.expj(number(value)),
     ("exp", 1): lambda value: power(context.e + 0, value),
 }
 _ANALYTIC: dict[str, Callable[[Value], Value]] = {
