@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from typing import Any
 
@@ -27,6 +28,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--policy", default='{"kind": "math"}', help="the judge's policy, as JSON"
     )
+    # What `-1` may be to argparse, `-\\frac{1}{2}` and `-x` may be too: no option.
+    parser._negative_number_matcher = re.compile(r"-(?!-|h$)")
     parser.set_defaults(run=run)
 
 

@@ -64,6 +64,7 @@ class Judge(base.Judge[Policy]):
             return Judgement(Reason.UNPARSABLE_REFERENCE, detail=detail)
         value, unit = gold
         unit = unit or str(problem.meta.get(self.policy.unit_from, "") or "")
+        power, unit = power_of_ten(unit)
         found = extraction.find(parse(response).solution, self.policy.forms)
         if found is None:
             return Judgement(Reason.NO_ANSWER, detail="no answer was found")
@@ -71,7 +72,9 @@ class Judge(base.Judge[Policy]):
         if given is None:
             detail = "the answer is no quantity"
             return Judgement(Reason.WRONG_ANSWER, found.answer, "quantity", detail)
-        wrong = self._wrong(value, unit, *given)
+        wrong = self._wrong(value * power, unit, *given)
+        if wrong and power != 1 and not given[1]:
+            wrong = self._wrong(value, unit, *given)  # the power is part of the unit
         reason = Reason.WRONG_ANSWER if wrong else Reason.CORRECT
         return Judgement(reason, found.answer, "quantity", wrong)
 
@@ -84,6 +87,8 @@ class Judge(base.Judge[Policy]):
             if isinstance(converted, str):
                 return converted
             value = converted
+        elif given == "percent":
+            value = min(value, value / 100, key=lambda one: abs(one - gold))
         error = abs(value - gold)
         if error <= Fraction(self.policy.tolerance) * abs(gold):
             return ""
@@ -99,6 +104,7 @@ _VALUE = re.compile(
     r"|[eE][-+]?\d+)?)\s*(?P<unit>.*)$",
     re.DOTALL,
 )
+_POWER = re.compile(r"\s*\$?\s*(?:\\times\s*)?10\s*\^\s*\{?\s*([-+]?\d{1,3})\s*\}?\$?")
 MAX_UNIT = 60
 MAX_TEXT = 500
 
@@ -120,11 +126,20 @@ def split(text: str) -> tuple[Fraction, str] | None:
     return number.value, unit_text(match["unit"])
 
 
+def power_of_ten(unit: str) -> tuple[Fraction, str]:
+    """The power that a table's unit such as `$10^{-3}$ mol` begins with, and the rest."""
+    match = _POWER.match(unit)
+    if match is None:
+        return Fraction(1), unit
+    return Fraction(10) ** int(match[1]), unit[match.end() :].strip()
+
+
 def unit_text(latex: str) -> str:
     """A unit as pint reads it: m/s**2 for LaTeX with upright letters."""
     text = _STYLE.sub(" ", latex)
     text = re.sub(r"\\(?:cdot|times)|[·⋅]", "*", text)
-    text = re.sub(r"\^\s*\\circ\s*(?=[CFK])", " deg", text).replace("\\%", "percent")
+    text = re.sub(r"\^\s*\\circ\s*(?=[CFK])", " deg", text)
+    text = re.sub(r"\\?%", "percent", text)
     text = re.sub(r"\^\s*\{?\s*\\circ\s*\}?", " degree", text).replace("Å", "angstrom")
     text = text.replace("\\Omega", "ohm").replace("\\mu ", "u").replace("\\mu", "u")
     text = re.sub(r"\\[,;:! ]|~", " ", text)

@@ -157,6 +157,11 @@ def quantity(gold: str, answer: str, unit: str = "", **policy: object) -> str:
         ("3", "V", "3 \\text{ m**999999999}", "wrong_answer"),
         ("3", "V", "3 \\text{ __import__('os')}", "wrong_answer"),
         ("3", "V", "10^{999999999}", "wrong_answer"),
+        ("4.2", "$10^{-3}$ mol", "0.0042 \\text{ mol}", "correct"),
+        ("4.2", "$10^{-3}$ mol", "4.2", "correct"),
+        ("4.2", "$10^{-3}$ mol", "4.2 \\text{ mol}", "wrong_answer"),
+        ("4.2", "%", "4.2\\%", "correct"),
+        ("0.042", "", "4.2\\%", "correct"),
         ("strong", "", "3", "unparsable_reference"),
     ],
 )
