@@ -127,7 +127,7 @@ def split(text: str) -> tuple[Fraction, str] | None:
 
 
 def power_of_ten(unit: str) -> tuple[Fraction, str]:
-    """The power that a table's unit such as `$10^{-3}$ mol` begins with, and the rest."""
+    """The power of ten that a unit such as `$10^{-3}$ mol` begins with; the rest."""
     match = _POWER.match(unit)
     if match is None:
         return Fraction(1), unit
