@@ -245,6 +245,7 @@ def test_the_command_explains_a_verdict(capsys: pytest.CaptureFixture[str]) -> N
 def test_the_command_says_no_by_its_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    assert cli.main(["judge", "-\\frac{3}{4}", "-0.75"]) == 0
     assert cli.main(["judge", "12", "13"]) == 1
     assert "12 is not 13" in capsys.readouterr().out
     assert cli.main(["judge", "proof", "13"]) == 2
