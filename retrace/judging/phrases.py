@@ -21,6 +21,8 @@ def formula(tidied: str) -> str:
     """The formula that an answer stands for, or the answer as it is."""
     if len(tidied) <= MAX_PHRASE:
         tidied = _said(tidied)
+    if "\\" not in tidied and not _SCALED.search(tidied) and "/" not in tidied:
+        return tidied
     tidied = _APPROXIMATION.sub("", tidied) or tidied
     tidied = _SCALED.sub(lambda m: rf" \times 10^{{{_SCALES[m[1]]}}} ", tidied)
     tidied = _DEGREES.sub(lambda m: rf" \text{{{_TEMPERATURES[m[1]]}}}", tidied)
@@ -127,6 +129,8 @@ _SAID_INTEGER = re.compile(
 
 def without_integer(tidied: str) -> tuple[str, str]:
     """An answer without "k in Z" at its end, and the letter, or no letter."""
+    if "\\in" not in tidied and "integer" not in tidied:
+        return tidied, ""
     for said in (_IN_INTEGERS, _SAID_INTEGER):
         match = said.search(tidied)
         if match and match.start():
