@@ -53,8 +53,6 @@ def tokens(text: str, fold: bool = False) -> list[str]:
         text = "\n\n".join(p.lower() if _is_shouted(p) else p for p in parts)
     if "\\" in text:
         text = _COMMAND_MINUS.sub(r"\1 ", text)
-    if "- " in text:
-        text = _BULLET.sub("", text)
     if "\\frac" in text or "\\dfrac" in text or "\\tfrac" in text or "\\sqrt" in text:
         text = _BARE_ARGUMENTS.sub(r"\1 \2 \3", text)
     return _TOKEN.findall(text)
@@ -147,8 +145,6 @@ _INDEX = re.compile(r"((?<![A-Za-z\\])[A-Za-z])(?:_\{?)?\d{1,2}(?![\d.,]?\d)")
 """The number of a numbered variable: x_1, x_{1}, x1."""
 _COMMAND_MINUS = re.compile(r"(\\[a-zA-Z]+)(?=-)")
 _SHOUTING = re.compile(r"[A-Z]{5}")
-_BULLET = re.compile(r"(?m)^[ \t]*- (?=[^\n]*(?<![\\a-zA-Z])[a-zA-Z]{3,}(?![a-zA-Z{]))")
-"""A dash before a line of prose: a list, no minus."""
 _ENTITY = re.compile(r"&(?:#\d{1,6}|[a-zA-Z]{2,8});")
 _BARE_ARGUMENTS = re.compile(r"(\\[dt]?frac|\\sqrt)\s*(\d)(\d?)")
 _SIGNS = {

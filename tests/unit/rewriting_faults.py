@@ -98,8 +98,6 @@ def copy(thought: str, solution: str, draw: random.Random) -> str:
         changed = changed.replace("\\cdot", "\\times").replace("\\dfrac", "\\frac")
     if draw.random() < 0.5:
         changed = re.sub(r"(?m)^(\w+ \w+)", r"**\1**", changed, count=3)
-    if draw.random() < 0.5:
-        changed = re.sub(r"(?m)^(?=[A-Z])", "- ", changed)
     return assistant_turn(changed, solution)
 
 

@@ -23,7 +23,6 @@ from retrace.words import VARIABLE, words
         ("the box [asy] draw((0,0)--(1,1)); [/asy] is", "the box is"),
         ("x − 3", "x - 3"),
         (r"x-y, ab-c and \theta-a", r"x - y, ab - c and \theta - a"),
-        ("- first this\n- then that", "first this then that"),
         ("So FIND THE GREATEST SUM", "so find the greatest sum"),
         ("10² + a₁ = 10⁻²", "10^2 + a_1 = 10^{-2}"),
         ("12\u2009500 or 12\u00a0500", "12,500 or 12500"),
