@@ -20,7 +20,8 @@ from typing import Any
 from retrace.stopping import EXIT_AGAIN
 
 MODULE = "retrace.training.launch"
-PORT = 29500
+# Where nodes meet: below the ports that kernels give away, another for each job step.
+PORTS = range(20_000, 30_000)
 # Set on every node, by the node that started them.
 STARTED = "RETRACE_STARTED_BY_SRUN"
 # Seconds that ranks have after SIGTERM; SLURM gives its jobs about as many.
@@ -72,12 +73,23 @@ def rendezvous(
         f"--nnodes={options.nodes}",
         f"--node-rank={environment['SLURM_NODEID']}",
         f"--master-addr={hosts.stdout.split()[0]}",
-        f"--master-port={PORT}",
+        f"--master-port={port(environment)}",
     ]
+
+
+def port(environment: Mapping[str, str]) -> int:
+    """The same on all nodes of a job step, so that trainings never meet one another."""
+    job, step = (
+        int(environment.get(name, 0)) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID")
+    )
+    # 101 has no divisor in common with the number of ports: jobs in a row all differ.
+    return PORTS[(101 * job + step) % len(PORTS)]
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run torchrun in this process; returns what the ranks' ends come to."""
+    # SLURM's early warning goes to the ranks, which save and stop; torchrun waits.
+    signal.signal(signal.SIGUSR1, _pass_on)
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -85,8 +97,6 @@ def run(arguments: Sequence[str]) -> int:
     untyped: Any = torchrun
     for name, value in CACHES.items():
         os.environ.setdefault(name, value)
-    # SLURM's early warning goes to the ranks, which save and stop; torchrun waits.
-    signal.signal(signal.SIGUSR1, _pass_on)
     try:
         untyped.run(untyped.parse_args(list(arguments)))
     except SignalException:
@@ -104,9 +114,11 @@ def code_of(codes: Sequence[int]) -> int:
             " (`retrace plan` says how much a training needs), or by hand",
             file=sys.stderr,
         )
-    # The others were ended by torchrun when the first one had stopped.
-    stopped = {EXIT_AGAIN, -signal.SIGTERM}
-    return EXIT_AGAIN if EXIT_AGAIN in codes and stopped >= set(codes) else 1
+    # A warning that came before a rank could save ended it; torchrun ended the others
+    # when the first one had stopped.
+    again = {EXIT_AGAIN, -signal.SIGUSR1}
+    stopped = again | {-signal.SIGTERM}
+    return EXIT_AGAIN if again & set(codes) and stopped >= set(codes) else 1
 
 
 def _pass_on(number: int, _frame: FrameType | None) -> None:

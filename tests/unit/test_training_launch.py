@@ -23,7 +23,10 @@ ROOT = Path(__file__).parents[2]
         ([EXIT_AGAIN, EXIT_AGAIN], EXIT_AGAIN),
         # torchrun ended the second one when the first had stopped.
         ([EXIT_AGAIN, -15], EXIT_AGAIN),
+        # SLURM's warning came before they could save.
+        ([-10, -10], EXIT_AGAIN),
         ([1], 1),
+        ([-15, -15], 1),
         ([EXIT_AGAIN, 1], 1),
         ([-9], 1),
         ([-9, EXIT_AGAIN], 1),
@@ -63,11 +66,12 @@ def test_the_exit_code_of_a_stopped_rank_comes_through(tmp_path: Path) -> None:
 
 
 # What srun does on a cluster, with both nodes on this machine.
-SRUN = """#!/bin/sh
+SRUN = """#!/bin/bash
 echo "$@" > "$OUT/asked"
 while [ "${1#--}" != "$1" ]; do shift; done
-export SLURM_JOB_NODELIST='n[1-2]'
-SLURM_NODEID=1 "$@" & SLURM_NODEID=0 "$@"; first=$?; wait $!; exit $first
+export SLURM_JOB_NODELIST='n[1-2]' SLURM_JOB_ID=$$
+SLURM_NODEID=1 "$@" & SLURM_NODEID=0 "$@" &
+for node in 1 2; do wait -n || { code=$?; kill $(jobs -p); wait; exit $code; }; done
 """
 SCONTROL = "#!/bin/sh\n[ \"$3\" = 'n[1-2]' ] && printf 'localhost\\nother\\n'\n"
 MEETING = """
@@ -82,20 +86,48 @@ Path(os.environ["OUT"], name).write_text(f"{rank.item():.0f} {sys.argv[1:]}")
 """
 
 
-@pytest.mark.slow
-def test_two_nodes_meet(tmp_path: Path) -> None:
+def start_two_nodes(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
-        path = tmp_path / name
+        path = folder / name
         path.write_text(text)
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    ended = start(
-        tmp_path,
-        MEETING,
-        *("--ranks", "1", "--nodes", "2"),
-        PATH=f"{tmp_path}:{os.environ['PATH']}",
-    )
+    path = f"{folder}:{os.environ['PATH']}"
+    return start(folder, script, "--ranks", "1", "--nodes", "2", PATH=path)
+
+
+@pytest.mark.slow
+def test_two_nodes_meet(tmp_path: Path) -> None:
+    ended = start_two_nodes(tmp_path, MEETING)
     assert ended.returncode == 0, ended.stderr
     for name in ("0-0", "1-0"):
         assert (tmp_path / name).read_text() == "3 ['--word', 'hello']"
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith("--nodes=2 --ntasks=2 --ntasks-per-node=1 --kill-on-bad")
+
+
+def test_trainings_beside_each_other_meet_at_ports_of_their_own() -> None:
+    steps = [
+        {"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": str(step)}
+        for job in range(4_000_000, 4_000_090)
+        for step in range(3)
+    ]
+    ports = [launch.port(step) for step in steps]
+    assert len(set(ports)) == len(steps)
+    assert set(ports) <= set(launch.PORTS)
+
+
+DYING = """
+import os, sys, torch
+if os.environ["GROUP_RANK"] == os.environ["DEAD"]:
+    sys.exit(3)
+torch.distributed.init_process_group("gloo")
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dead", [0, 1])
+def test_a_node_that_dies_before_the_meeting_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dead: int
+) -> None:
+    monkeypatch.setenv("DEAD", str(dead))
+    assert start_two_nodes(tmp_path, DYING).returncode == 1
