@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ log = logging.getLogger(__name__)
 MARKER = "complete.json"
 # DeepSpeed reads from this file which universal checkpoint to load.
 UNIVERSAL = "latest_universal"
+
+
+def settle(checkpoint: Path) -> None:
+    """Bring what this node wrote to the disk, so that no marker outlives its files."""
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
 
 
 def mark(checkpoint: Path, step: int, ranks: int) -> None:
@@ -57,7 +66,12 @@ def is_whole(checkpoint: Path) -> bool:
     """Whether everything that the marker names is there, in its size."""
     if not (checkpoint / MARKER).is_file():
         return False
-    for name, size in read(checkpoint)["files"].items():
+    try:
+        files = read(checkpoint)["files"]
+    except (ValueError, KeyError, TypeError):
+        log.warning("%s is not whole: its %s is cut", checkpoint, MARKER)
+        return False
+    for name, size in files.items():
         path = checkpoint / name
         if not path.is_file() or path.stat().st_size != size:
             log.warning("%s is not whole: %s is missing or cut", checkpoint, name)
@@ -77,10 +91,11 @@ def prune(directory: Path, keep: int) -> None:
 
 def by_step(directory: Path) -> list[Path]:
     """Checkpoints of a run, whole or not, oldest first."""
-    return sorted(
-        directory.glob("checkpoint-*"),
-        key=lambda path: int(path.name.rpartition("-")[2]),
-    )
+    steps = {
+        path: path.name.rpartition("-")[2] for path in directory.glob("checkpoint-*")
+    }
+    numbered = {path: int(step) for path, step in steps.items() if step.isdecimal()}
+    return sorted(numbered, key=numbered.__getitem__)
 
 
 def is_universal(checkpoint: Path) -> bool:

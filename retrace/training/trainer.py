@@ -113,6 +113,24 @@ class Trainer(SFTTrainer):
             " The same command goes on from the last checkpoint"
         )
 
+    def divide_step_counts(self) -> None:
+        """After a universal checkpoint, give each parameter its own step count.
+
+        DeepSpeed 0.19.8 loads one tensor for all of them, so that Adam would count a
+        step once for every group of parameters. It gives all groups the weight decay of
+        the first one as well.
+        """
+        if "checkpoint" not in self.args.deepspeed:
+            return
+        inner = self.model_wrapped.optimizer.optimizer
+        for state in inner.state.values():
+            state["step"] = state["step"].clone()
+        # transformers' own order: what decays, and norms and biases, which do not.
+        for group, decay in zip(
+            inner.param_groups, (self.args.weight_decay, 0.0), strict=False
+        ):
+            group["weight_decay"] = decay
+
     # --- Measures ---
 
     def end_step(self) -> bool:
@@ -187,8 +205,14 @@ class Trainer(SFTTrainer):
         untyped: Any = super()
         untyped._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
+        if self.is_local_process_zero():
+            checkpoints.settle(checkpoint)
+        self.accelerator.wait_for_everyone()
         if self.args.should_save:
             checkpoints.mark(checkpoint, self.state.global_step, self.args.world_size)
+        # A rank that stops now ends the others: not before the checkpoint counts.
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
             checkpoints.prune(self._directory, self.settings.keep_checkpoints)
         self._clock.saved(time.monotonic() - started)
 
@@ -256,6 +280,7 @@ class _AtEachStep(TrainerCallback):
         self._trainer = trainer
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self._trainer.divide_step_counts()
         self._trainer._clock.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

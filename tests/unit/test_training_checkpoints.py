@@ -37,6 +37,20 @@ def test_a_checkpoint_that_lost_a_file_or_a_byte_is_not_whole(tmp_path: Path) ->
     assert checkpoints.latest(tmp_path, 1) == tmp_path / "checkpoint-1"
 
 
+def test_a_marker_that_is_cut_and_a_stray_folder_count_for_nothing(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, 1)
+    marker = write(tmp_path, 2) / checkpoints.MARKER
+    (tmp_path / "checkpoint-best").mkdir()
+    for text in (marker.read_text()[:-9], "", "{}", "null"):
+        marker.write_text(text)
+        assert checkpoints.latest(tmp_path, 1) == tmp_path / "checkpoint-1"
+    checkpoints.prune(tmp_path, keep=2)
+    assert not marker.parent.exists()
+    assert (tmp_path / "checkpoint-best").exists()
+
+
 def test_old_and_torn_checkpoints_are_pruned(tmp_path: Path) -> None:
     for step in (5, 10, 15):
         write(tmp_path, step)
