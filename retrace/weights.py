@@ -152,7 +152,13 @@ def verify(directory: Path) -> dict[str, Any]:
     Raises:
         WeightsError: naming the first file that is missing or differs.
     """
-    manifest: dict[str, Any] = json.loads((directory / MANIFEST).read_text("utf-8"))
+    try:
+        text = (directory / MANIFEST).read_text("utf-8")
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"{directory} has no {MANIFEST}: expected a model as the pipeline makes it"
+        ) from error
+    manifest: dict[str, Any] = json.loads(text)
     paths = {name: directory / name for name in manifest["files"]}
     for path in paths.values():
         if not path.is_file():

@@ -9,15 +9,24 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
 from retrace import environment, weights
-from retrace.rows import TrainingRow, content_id, read_rows, write_lines
+from retrace.locking import LockedError
+from retrace.rows import RowError, TrainingRow, content_id, read_rows, write_lines
 from retrace.stopping import command, set_time_limit
+from retrace.training.deepspeed import run_rank
 from retrace.training.run import Job, train
 from retrace.training.settings import Settings, TrainingError
+
+FAILURES = (
+    TrainingError,
+    LockedError,
+    RowError,
+    weights.WeightsError,
+    environment.EnvironmentMismatchError,
+)
 
 
 def main() -> int:
@@ -41,12 +50,9 @@ def main() -> int:
         args.threads,
         about(args, dataset, base),
         trackers(),
+        args.revision or "main",
     )
-    try:
-        lines = train(list(read_rows(args.dataset, TrainingRow)), settings, job)
-    except TrainingError as error:
-        print(f"train_student: {error}", file=sys.stderr)
-        return 1
+    lines = train(list(read_rows(args.dataset, TrainingRow)), settings, job)
     if lines is not None:
         write_lines(args.metrics, lines)
     return 0
@@ -92,4 +98,4 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    run_rank(lambda: command(main, FAILURES))

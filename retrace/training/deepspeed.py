@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
-from typing import Any
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
-from retrace.training.settings import Settings
+from retrace.training.settings import Settings, TrainingError
+
+T = TypeVar("T")
 
 # In elements. The defaults take gigabytes; buckets in proportion to a small model are
 # so many that a step on a CPU takes half as long again.
@@ -63,22 +70,72 @@ def start_ranks(threads: int) -> int:
         "LOCAL_RANK": "0",
         "WORLD_SIZE": "1",
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": "29500",
+        "MASTER_PORT": "0",  # any that is free
     }
     for name, value in alone.items():
         os.environ.setdefault(name, value)
     ranks = int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(max(1, threads // ranks))
-    backend = None if torch.cuda.is_available() else "gloo"
+    # A CPU kernel for inference that no training calls. It would be compiled on first
+    # use, and a run that is killed meanwhile leaves a lock which all others wait for.
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    backend = None if on_gpu else "gloo"
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False)
     return ranks
 
 
-def end_ranks() -> None:
-    """Leave torch.distributed, when every rank has come to its end.
+def rank() -> int:
+    """The number of this rank among all."""
+    return int(os.environ["RANK"])
 
-    A process that ends without it may be aborted by the threads of its connections.
+
+def agreed(look: Callable[[], T]) -> T:
+    """What the first rank finds, on every rank: nodes may see a file at other times.
+
+    Raises:
+        TrainingError: on every rank, if it is raised on the first.
     """
     import torch
 
+    found: list[Any] = [None]
+    if rank() == 0:
+        try:
+            found = [look()]
+        except TrainingError as error:
+            found = [error]
+    torch.distributed.broadcast_object_list(found)
+    if isinstance(found[0], TrainingError):
+        raise found[0]
+    result: T = found[0]
+    return result
+
+
+def end_ranks() -> None:
+    """Leave torch.distributed, when every rank has come to its end."""
+    import torch
+
     torch.distributed.destroy_process_group()
+
+
+def run_rank(main: Callable[[], int]) -> NoReturn:
+    """Run a rank's main and leave the process at once, whatever came of it.
+
+    Python would first take itself apart. A thread of a connection that wakes meanwhile
+    aborts the process, and one that waits for a rank which is gone holds it for as long
+    as the connection may be silent: half an hour.
+    """
+    try:
+        code = main()
+    except SystemExit:
+        raise  # the arguments were wrong: no rank has started
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -74,7 +74,16 @@ class Encoder:
         The prompt is the template up to where the assistant begins; then come the
         assistant's text and the end token, which is what inference stops at. Prompt and
         answer are tokenized apart, as they are when the model answers.
+
+        Raises:
+            TrainingError: the row is not one question and one answer.
         """
+        who = [turn.from_ for turn in row.conversations]
+        if who != ["user", "assistant"]:
+            raise TrainingError(
+                f"row {row.id} has the turns {', '.join(who) or 'none'}: expected one"
+                " of the user and then one of the assistant"
+            )
         user, assistant = row.conversations
         text = self._tokenizer.apply_chat_template(
             _messages(row.system, user.value),

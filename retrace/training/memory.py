@@ -7,12 +7,14 @@ docs/training.md has the derivation and compares predictions with measured peaks
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
 from retrace.training.deepspeed import BUCKET, PREFETCH
-from retrace.training.settings import Lora, Settings
+from retrace.training.settings import Lora, Settings, TrainingError
 from retrace.training.shapes import Shape
 
 GIB = 2**30
@@ -31,6 +33,7 @@ PROCESS, CUDA_PROCESS = 0.62 * GIB, 4.0 * GIB
 # What DeepSpeed's own estimate (estimate_zero3_model_states_mem_needs) adds for pinned
 # buffers, which are rounded up.
 PINNED = 1.5
+_RAN_OUT = re.compile("out of memory|can't allocate memory|failed to cuda malloc", re.I)
 OFFLOADS = ("none", "optimizer", "optimizer+params")
 
 
@@ -129,16 +132,39 @@ def refusal(shape: Shape, settings: Settings, layout: Layout, node: Node) -> str
     return f"{' and '.join(reasons)}: {near or 'train on more nodes'}"
 
 
-def cheaper(settings: Settings) -> str:
-    """The next setting that makes a step need less, in words."""
+def cheaper(settings: Settings, host: bool = False) -> str:
+    """The next setting that makes a step need less of a GPU, or of a host, in words."""
     if not settings.gradient_checkpointing:
         return "set gradient_checkpointing to true"
     if settings.micro_batch_size > 1 and not settings.packing:
         return f"halve micro_batch_size, which is {settings.micro_batch_size}"
-    if settings.offload != OFFLOADS[-1]:
-        wanted = OFFLOADS[OFFLOADS.index(settings.offload) + 1]
-        return f"set offload to {wanted}"
+    wanted = OFFLOADS.index(settings.offload) + (-1 if host else 1)
+    if 0 <= wanted < len(OFFLOADS):
+        return f"set offload to {OFFLOADS[wanted]}"
     return f"lower max_length, which is {settings.max_length}, or train on more ranks"
+
+
+@contextmanager
+def explained(settings: Settings) -> Iterator[None]:
+    """Memory that runs out is told with the setting that needs less of it.
+
+    PyTorch has a class of its own for its allocator on GPUs only; what CUDA, NCCL and
+    the allocator of the host could not get is known by its words.
+
+    Raises:
+        TrainingError: instead of the allocator's error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        told = str(error) or type(error).__name__
+        if not isinstance(error, MemoryError) and not _RAN_OUT.search(told):
+            raise
+        host = not re.search("CUDA|NCCL", told)
+        raise TrainingError(
+            f"out of {'host' if host else 'GPU'} memory ({told.splitlines()[0]}):"
+            f" {cheaper(settings, host)}"
+        ) from error
 
 
 def _trained(shape: Shape, settings: Settings) -> float:

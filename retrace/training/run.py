@@ -22,7 +22,7 @@ from retrace.locking import Lock
 from retrace.rows import TrainingRow
 from retrace.stopping import Stopped
 from retrace.training import checkpoints, follow, memory
-from retrace.training.deepspeed import end_ranks, start_ranks, zero3
+from retrace.training.deepspeed import agreed, end_ranks, rank, start_ranks, zero3
 from retrace.training.encoding import Encoder, Example, Lengths
 from retrace.training.packing import Plan, plan
 from retrace.training.settings import Settings, TrainingError
@@ -43,7 +43,7 @@ WAIT = 90.0
 class Job:
     """What is trained from what, and where.
 
-    base: directory or hub name of the model to start from.
+    base: directory or hub name of the model to start from, and there its `revision`.
     checkpoints: where checkpoints of exactly this run live.
     shards: safetensors files of the student.
     threads: CPU threads of this node's ranks together.
@@ -58,6 +58,7 @@ class Job:
     threads: int
     about: Mapping[str, Any]
     trackers: tuple[str, ...] = ()
+    revision: str = "main"
 
 
 def train(
@@ -74,31 +75,8 @@ def train(
     # PyTorch renamed functions that DeepSpeed calls in every step.
     warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
     ranks = start_ranks(job.threads)
-    checkpoint = checkpoints.latest(job.checkpoints, ranks)
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(job.base)
-    encoder = Encoder(tokenizer, settings)
-    examples, lengths = encoder.encode_all(rows)
-    sizes = [len(example.ids) for example in examples]
-    packed = plan(sizes, settings, ranks) if settings.packing else None
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.checkpoints / "tensorboard")
-    # The arguments come first: they switch ZeRO-3 on, and with it how a model loads.
-    arguments = _arguments(settings, job, ranks, packed, checkpoint)
-    trainer = _trainer(arguments, settings, job, tokenizer, examples, packed)
-    with _in_charge(trainer, job, lengths), trainer.stops_on_signals():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if trainer.stopped:
-            end_ranks()
-            raise Stopped(trainer.stopped)
-        # Every rank takes part in gathering; only the first one holds the result.
-        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        end_ranks()
-        if not trainer.is_world_process_zero():
-            return None
-        history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        _save(trainer, tokenizer, encoder, settings, job, state, lengths, history)
-    return metric_lines(history, settings.epochs)
+    with _in_charge(job), memory.explained(settings):
+        return _train(rows, settings, job, ranks)
 
 
 def metric_lines(history: Sequence[Mapping[str, Any]], epochs: float) -> list[str]:
@@ -134,32 +112,53 @@ def metric_lines(history: Sequence[Mapping[str, Any]], epochs: float) -> list[st
 
 
 @contextmanager
-def _in_charge(trainer: Trainer, job: Job, lengths: Lengths) -> Iterator[None]:
-    """The first rank holds the run's directory, so that no other job writes there.
-
-    Memory that ran out is told with the settings that need less of it.
-    """
-    import torch
-
-    first = trainer.is_world_process_zero()
+def _in_charge(job: Job) -> Iterator[None]:
+    """The first rank holds the run's directory, so that no other job writes there."""
     lock = Lock(job.checkpoints / follow.LOCK)
+    first = rank() == 0
     if first:
         lock.acquire(WAIT)
+    try:
+        yield
+    finally:
+        if first:
+            lock.release()
+
+
+def _train(
+    rows: Sequence[TrainingRow], settings: Settings, job: Job, ranks: int
+) -> list[str] | None:
+    checkpoint = agreed(lambda: checkpoints.latest(job.checkpoints, ranks))
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job.base, revision=job.revision)
+    encoder = Encoder(tokenizer, settings)
+    examples, lengths = encoder.encode_all(rows)
+    if rank() == 0:
         log.info(
             "%d rows, %d tokens, %d of them trained; %d rows dropped, %d shortened",
             *(lengths.kept, lengths.tokens, lengths.trained_tokens),
             *(len(lengths.dropped), len(lengths.truncated)),
         )
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"out of GPU memory ({str(error).splitlines()[0]}):"
-            f" {memory.cheaper(trainer.settings)}"
-        ) from error
-    finally:
-        if first:
-            lock.release()
+    sizes = [len(example.ids) for example in examples]
+    packed = plan(sizes, settings, ranks) if settings.packing else None
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(job.checkpoints / "tensorboard")
+    # The arguments come first: they switch ZeRO-3 on, and with it how a model loads.
+    arguments = _arguments(settings, job, ranks, packed, checkpoint)
+    trainer = _trainer(arguments, settings, job, tokenizer, examples, packed)
+    with trainer.stops_on_signals():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if trainer.stopped:
+            end_ranks()
+            raise Stopped(trainer.stopped)
+        # Every rank takes part in gathering; only the first one holds the result.
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        end_ranks()
+        if not trainer.is_world_process_zero():
+            return None
+        history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        _save(trainer, tokenizer, encoder, settings, job, state, lengths, history)
+    return metric_lines(history, settings.epochs)
 
 
 def _arguments(
@@ -237,6 +236,7 @@ def _trainer(
 
     model = AutoModelForCausalLM.from_pretrained(
         job.base,
+        revision=job.revision,
         dtype=torch.float32,
         attn_implementation=attention.choose(packed=packed is not None),
     )

@@ -88,6 +88,18 @@ def test_a_mutated_mask_is_noticed(
     assert faults(mutant, tokenizer, rows(20)) > 0
 
 
+@pytest.mark.parametrize("order", [[], [0], [1, 0], [0, 1, 0, 1]])
+def test_a_row_that_is_not_a_question_and_an_answer_is_refused(
+    order: list[int], tokenizer: Any
+) -> None:
+    one = row("a", "b")
+    turns = [one.conversations[number] for number in order]
+    with pytest.raises(TrainingError, match=r"row r has the turns .*: expected one of"):
+        Encoder(tokenizer, settings()).encode(
+            one.model_copy(update={"conversations": turns})
+        )
+
+
 def test_the_chat_template_says_what_ends_a_turn(tokenizer: Any) -> None:
     """Base models of Qwen have `eos_token` at the end of a document."""
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")

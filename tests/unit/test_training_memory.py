@@ -9,7 +9,7 @@ import pytest
 from retrace import cli
 from retrace.training import memory
 from retrace.training.memory import GIB, Layout, Node
-from retrace.training.settings import Settings
+from retrace.training.settings import Settings, TrainingError
 from retrace.training.shapes import Shape, named
 from tests.unit.test_training_encoding import settings
 
@@ -108,6 +108,48 @@ def test_each_change_that_is_proposed_needs_less() -> None:
         needed = memory.need(large, how, EIGHT).gpu
         assert needed < before
         before = needed
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 9 GiB.\nMore"),
+            r"out of GPU memory \(.* 9 GiB\.\): set offload to optimizer\+params",
+        ),
+        (
+            RuntimeError("NCCL error: Failed to CUDA malloc 4 bytes"),
+            "out of GPU memory .*: set offload to optimizer\\+params",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+            "out of host memory .*: set offload to none",
+        ),
+        (MemoryError(), r"out of host memory \(MemoryError\): set offload to none"),
+    ],
+)
+def test_memory_that_ran_out_names_the_setting_to_change(
+    error: Exception, told: str
+) -> None:
+    with (
+        pytest.raises(TrainingError, match=told),
+        memory.explained(sky_t1(offload="optimizer")),
+    ):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with (
+        pytest.raises(RuntimeError, match="shapes"),
+        memory.explained(sky_t1()),
+    ):
+        raise RuntimeError("shapes cannot be multiplied")
+
+
+def test_a_host_that_ran_out_is_never_told_to_offload_more() -> None:
+    how = sky_t1(offload="none")
+    assert "offload" not in memory.cheaper(how, host=True)
+    assert "max_length" in memory.cheaper(how, host=True)
 
 
 def test_a_plan_fails_on_what_cannot_fit(

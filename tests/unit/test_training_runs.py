@@ -35,7 +35,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(
-    inputs: Path, folder: Path, ranks: int = 1, environment: Any = None, **changes: Any
+    inputs: Path,
+    folder: Path,
+    ranks: int = 1,
+    environment: Any = None,
+    base: tuple[str, ...] = (),
+    **changes: Any,
 ) -> subprocess.Popen[str]:
     settings = {
         "epochs": 8,
@@ -49,7 +54,7 @@ def start(
         *(sys.executable, "-m", "retrace.training.launch", "--ranks", str(ranks)),
         *("scripts/train_student.py", "--student", "pupil"),
         *("--dataset", str(inputs / "train.jsonl")),
-        *("--weights", str(inputs / "base")),
+        *(base or ("--weights", str(inputs / "base"))),
         *("--training", json.dumps(settings | changes)),
         *("--threads", str(ranks)),
         *("--checkpoints", str(folder / "checkpoints/pupil")),
@@ -163,18 +168,7 @@ def test_a_run_near_its_limit_saves_and_goes_on(inputs: Path, tmp_path: Path) ->
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "lora",
-    [
-        pytest.param(
-            None,
-            marks=pytest.mark.xfail(
-                strict=True, reason="Adam's step count is not in what is reshaped"
-            ),
-        ),
-        {"rank": 4, "alpha": 8},
-    ],
-)
+@pytest.mark.parametrize("lora", [None, {"rank": 4, "alpha": 8}])
 def test_another_number_of_ranks_goes_on_once_reshaped(
     inputs: Path, tmp_path: Path, lora: Any
 ) -> None:
@@ -226,15 +220,17 @@ def test_a_loss_that_is_no_number_names_its_rows(inputs: Path, tmp_path: Path) -
     state["model.embed_tokens.weight"][word] = torch.nan
     save_file(state, shard, metadata={"format": "pt"})
     weights.write_manifest(broken / "base", 1, {})
-    code, told = finish(start(broken, tmp_path, batch_size=4))
+    # The other rank waits for this one, and must not wait for ever.
+    code, told = finish(start(broken, tmp_path, ranks=2, batch_size=4))
     assert code == 1
     assert "the loss of step" in told
     (run,) = (tmp_path / "checkpoints/pupil").iterdir()
-    (saved,) = [json.loads(path.read_text()) for path in run.glob("bad-step-*")]
-    assert 1 <= len(saved["rows"]) <= 4
     named = {row.id: row for row in some}
-    last = named[saved["rows"][-1]]
-    assert "Z" in last.model_dump_json()
+    bad = [json.loads(path.read_text()) for path in run.glob("bad-step-*")]
+    assert bad
+    for saved in bad:
+        assert 1 <= len(saved["rows"]) <= 2
+        assert "Z" in named[saved["rows"][-1]].model_dump_json()
 
 
 @pytest.mark.slow
@@ -254,12 +250,33 @@ def test_a_dead_rank_ends_the_job(inputs: Path, tmp_path: Path) -> None:
     assert not psutil.wait_procs(ranks, 1)[1]
 
 
+def pinned(inputs: Path, folder: Path) -> dict[str, Any]:
+    """The base as a commit of a repository whose main branch has moved on, and broke;
+    in the cache that the hub's own client keeps."""
+    repo = folder / "hub/models--me--tiny"
+    commits = ["a" * 40, "b" * 40]
+    shutil.copytree(inputs / "base", repo / "snapshots" / commits[0])
+    (repo / "snapshots" / commits[1]).mkdir()
+    (repo / "snapshots" / commits[1] / "config.json").write_text("{}")
+    (repo / "refs").mkdir()
+    (repo / "refs/main").write_text(commits[1])
+    return {
+        "base": ("--weights", "me/tiny", "--revision", commits[0]),
+        "environment": {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"},
+    }
+
+
 @pytest.mark.slow
 def test_adapters_are_merged_into_the_student(inputs: Path, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    train(inputs, tmp_path, epochs=1, lora={"rank": 4, "alpha": 8}, learning_rate=0.01)
+    how: dict[str, Any] = {
+        "epochs": 1,
+        "lora": {"rank": 4, "alpha": 8},
+        "learning_rate": 0.01,
+    }
+    train(inputs, tmp_path, **how, **pinned(inputs, tmp_path))
     assert metrics(tmp_path)[-1]["loss"] < metrics(tmp_path)[0]["loss"]
     student = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     base = AutoModelForCausalLM.from_pretrained(inputs / "base")
