@@ -432,7 +432,16 @@ def _write_student(folder: Path, files: dict[str, list[Path]]) -> None:
     write_lines(base / "metrics.jsonl", [json.dumps(step) for step in steps])
     manifest = {
         "base": "small",
-        "training": {"steps": 240, "ranks": 8},
+        "training": {
+            "steps": 240,
+            "ranks": 8,
+            "rows": 1_300,
+            "kept": 1_280,
+            "dropped": [f"row-{number}" for number in range(20)],
+            "truncated": {"row-30": 400},
+            "tokens_seen": 3_840_000,
+            "tokens_seen_with_padding": 5_000_000,
+        },
         "files": [{"sha256": "0"}] * 3,
     }
     write_lines(base / "manifest.json", [json.dumps(manifest)])

@@ -76,6 +76,7 @@ def test_sections_and_numbers(page: str) -> None:
     assert "train student $450.00 (a blog)" in page
     assert "held-out templates" in page
     assert "0123456789abcdef" in page
+    assert "1,280 of 1,300 rows: 20 over the length limit were left out, 1 lost" in page
 
 
 def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
