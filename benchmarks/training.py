@@ -359,25 +359,36 @@ def main() -> int:
         on_gpus(torch.cuda.device_count()) if torch.cuda.is_available() else on_cpu()
     )
     chosen = [case for case in cases if re.search(args.only, case.name)]
+    if not chosen:
+        names = "\n  ".join(case.name for case in cases)
+        print(f"no case matches {args.only!r}; there are\n  {names}", file=sys.stderr)
+        return 1
     with tempfile.TemporaryDirectory() as folder:
         found = []
         for case in chosen:
             found.append(measure(case, Path(folder), args.steps, args.threads))
             print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     if args.json:
-        print(json.dumps({"threads": args.threads, "cases": found}))
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        about = {"device": device, "threads": args.threads}
+        print(json.dumps({**about, "cases": found}))
     else:
         show(found)
-    return 0
+    return 1 if any("failed" in one for one in found) else 0
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--only", default="", help="regular expression of case names")
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument(
+        "--steps", type=int, default=5, help="the first two are not measured"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.steps < 3:
+        parser.error(f"--steps {args.steps}: expected 3 or more")
+    return args
 
 
 if __name__ == "__main__":

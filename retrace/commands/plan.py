@@ -85,6 +85,8 @@ def _tell_memory(fits: dict[str, dict[str, Any] | None], quiet: bool) -> int:
     """A line for each training; what cannot fit makes the plan fail."""
     for name, told in fits.items():
         if told is None:
+            if not quiet:
+                print(f"memory for {name}: not known before its base is there")
             continue
         where = [("a node", told["node_gib"], told["node_has_gib"])]
         if told["gpu_gib"]:
