@@ -120,9 +120,11 @@ class Trainer(SFTTrainer):
         step once for every group of parameters. It gives all groups the weight decay of
         the first one as well.
         """
-        if "checkpoint" not in self.args.deepspeed:
+        config: Any = self.args.deepspeed
+        if "checkpoint" not in config:
             return
-        inner = self.model_wrapped.optimizer.optimizer
+        engine: Any = self.model_wrapped
+        inner = engine.optimizer.optimizer
         for state in inner.state.values():
             state["step"] = state["step"].clone()
         # transformers' own order: what decays, and norms and biases, which do not.
