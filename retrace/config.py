@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import operator
 import types
 import typing
@@ -15,7 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from retrace import engines
 from retrace.curation import Settings as CurationSettings
@@ -82,6 +91,16 @@ class Text(Section):
     text: Name = Field(description="name in `texts`")
 
 
+def _known_to_sampling(value: dict[str, Any]) -> dict[str, Any]:
+    for key in value:
+        if key not in Sampling.model_fields:
+            raise ValueError(_unknown(key, Sampling.model_fields, "here"))
+    return value
+
+
+Overrides = Annotated[dict[str, Any], AfterValidator(_known_to_sampling)]
+
+
 class Model(Section):
     """A way of answering: weights behind an engine, a system prompt, with or without
     the shots of a set."""
@@ -95,7 +114,7 @@ class Model(Section):
         default_factory=dict, description="this model's user turns, by set"
     )
     few_shot: bool = Field(default=False, description="show the set's shots first")
-    sampling: dict[str, Any] = Field(
+    sampling: Overrides = Field(
         default_factory=dict, description="overrides of a set's `sampling`, by key"
     )
     terms: Terms = Field(
@@ -125,6 +144,17 @@ Judge = Annotated[
     | llm.Policy,
     Field(discriminator="kind"),
 ]
+
+# The kind of reference that each kind of judge compares with; `structure` needs none.
+JUDGED = {
+    "math": "answer",
+    "exact": "answer",
+    "quantity": "answer",
+    "llm": "answer",
+    "choice": "options",
+    "code": "tests",
+    "puzzle": "puzzle",
+}
 
 
 class ProblemSet(Section):
@@ -170,6 +200,27 @@ class ProblemSet(Section):
         description="completion tokens of an answer, for a plan before any is measured",
     )
 
+    @model_validator(mode="after")
+    def _judge_fits(self) -> ProblemSet:
+        judged, has = JUDGED.get(self.judge.kind), self.source.reference_kind()
+        if judged not in (None, has):
+            fits = [kind for kind, one in JUDGED.items() if one == has]
+            raise ValueError(
+                f"judge {self.judge.kind!r} needs references of kind {judged!r}, the"
+                f" source's are of kind {has!r}: judge them by {' or '.join(fits)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _traces_are_there(self) -> ProblemSet:
+        if self.teacher and getattr(self.source, "trace", None) is None:
+            raise ValueError(
+                f"the traces of teacher {self.teacher!r} are to be imported, but the"
+                " source names no column of them: give `source.trace`, or leave out"
+                " `teacher` if it is to be asked"
+            )
+        return self
+
 
 class Rewriter(Section):
     """How a right trace becomes a thought and a solution."""
@@ -187,7 +238,7 @@ class Dataset(Section):
     """A training set: which rows of which teacher, in which proportions."""
 
     teacher: Name = Field(description="name in `models`")
-    mixture: dict[Name, int] = Field(
+    mixture: dict[Name, PositiveInt] = Field(
         min_length=1, description="rows wanted of each set, at most"
     )
     system: str | Text = Field(description="system text of every row")
@@ -210,6 +261,12 @@ class Student(Section):
     memory: NodeMemory | None = Field(
         default=None, description="of its nodes; a plan refuses what cannot fit there"
     )
+
+    @model_validator(mode="after")
+    def _batch_is_shared_out(self) -> Student:
+        if uneven := self.training.uneven(self.ranks * self.nodes):
+            raise ValueError(uneven)
+        return self
 
 
 class Benchmark(Section):
@@ -325,7 +382,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _names_are_defined(self) -> Recipe:
-        problems = list(_undefined(self))
+        problems = list(_undefined(self)) or list(_impossible(self))
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -431,6 +488,39 @@ def _undefined(recipe: Recipe) -> Iterator[str]:
             yield f"{place}: {_unknown(name, defined, f'in `{kind}`')}"
 
 
+def _impossible(recipe: Recipe) -> Iterator[str]:
+    """What is defined and cannot be done: questions nobody answers, texts kept back."""
+    for key, benchmark in recipe.benchmarks.items():
+        for model, name in itertools.product(benchmark.models, benchmark.sets):
+            yield from _not_asked(recipe, f"benchmarks.{key}", model, name)
+    for key, dataset in recipe.datasets.items():
+        for name in dataset.mixture:
+            if recipe.sets[name].teacher is None:
+                yield from _not_asked(recipe, f"datasets.{key}", dataset.teacher, name)
+    for key in recipe.publish.datasets:
+        for name in recipe.datasets[key].mixture:
+            if recipe.sets[name].confidential:
+                yield f"publish.datasets.{key}: its set {name!r} is confidential"
+
+
+def _not_asked(recipe: Recipe, place: str, model: str, name: str) -> Iterator[str]:
+    about = recipe.models[model]
+    if isinstance(about.engine, imported.Settings):
+        yield (
+            f"{place}: model {model!r} is never asked, its engine is `imported`, and"
+            f" set {name!r} brings no traces of it: name another model"
+        )
+        return
+    try:
+        given = recipe.sets[name].sampling.model_dump()
+        Sampling.model_validate(given | about.sampling)
+    except ValidationError as error:
+        for fault in error.errors():
+            where = ".".join(["sampling", *(str(part) for part in fault["loc"])])
+            told = fault["msg"].removeprefix("Value error, ")
+            yield f"{place}: models.{model}.{where} over sets.{name}.sampling: {told}"
+
+
 def _references(
     recipe: Recipe,
 ) -> Iterator[tuple[str, str, str, typing.Callable[[list[str]], Iterable[str]]]]:
@@ -460,6 +550,8 @@ def _references(
             yield f"datasets.{key}.system.text", dataset.system.text, "texts", same
         for name in dataset.mixture:
             yield f"datasets.{key}.mixture", name, "sets", same
+        for name in dataset.curation.unchecked:
+            yield f"datasets.{key}.curation.unchecked", name, "sets", same
         if (meaning := dataset.curation.decontamination.meaning) is not None:
             place = f"datasets.{key}.curation.decontamination.meaning.weights"
             yield place, meaning.weights, "weights", same
@@ -493,8 +585,23 @@ def _explain(fault: Any) -> Iterator[str]:
         yield from str(fault["ctx"]["error"]).splitlines()
     else:
         found = repr(fault["input"])
-        found = found if len(found) < 60 else found[:57] + "..."
-        yield f"{shown}: {fault['msg']}, found {found}"
+        if fault["type"] == "value_error" and isinstance(fault["input"], dict):
+            yield f"{shown}: {_told(fault)}"
+        else:
+            found = found if len(found) < 60 else found[:57] + "..."
+            yield f"{shown}: {_told(fault)}, found {found}"
+
+
+def _told(fault: Any) -> str:
+    """What pydantic says, without the words that only its users know."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "union_tag_invalid":
+        return f"`kind` is none of {fault['ctx']['expected_tags']}"
+    if fault["type"] == "union_tag_not_found":
+        return "expected an object whose `kind` says what it is"
+    return message.replace(
+        "a valid dictionary or object to extract", "an object to take"
+    )
 
 
 def _unknown(name: str, known: Iterable[str], where: str) -> str:
@@ -505,8 +612,9 @@ def _unknown(name: str, known: Iterable[str], where: str) -> str:
 
 
 def _without_tags(place: list[str]) -> list[str]:
-    """Drop the union tags that pydantic puts into a place."""
-    return [part for part, annotation in _walk(place) if annotation is not None]
+    """Drop the tags that pydantic puts into a place, of unions and of keys."""
+    named = [part for part, annotation in _walk(place) if annotation is not None]
+    return [part for part in named if not part.startswith(("<", "["))]
 
 
 def _keys_at(place: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from retrace.rows import Reference, Tests
 
@@ -37,7 +37,10 @@ class ByStyle(BaseModel):
     call: Turn = Field(description="for functions that are called")
 
 
-Template = Turn | ByStyle
+Template = Annotated[
+    Annotated[Turn, Tag("<text>")] | Annotated[ByStyle, Tag("<styles>")],
+    Discriminator(lambda value: "<text>" if isinstance(value, str) else "<styles>"),
+]
 
 
 class Shot(BaseModel):

@@ -35,6 +35,8 @@ try:
     RECIPE = read_recipe(config, Path(workflow.basedir))
 except ConfigError as error:
     sys.exit(f"The config does not describe a recipe:\n{error}")
+if not Path(workflow.basedir, RECIPE.environment).is_file():
+    sys.exit(f"environment: there is no file {RECIPE.environment}: see envs/*.txt")
 # A gated benchmark without a token is left out, with a line that says so.
 SKIPPED = preflight.skipped(RECIPE, Path.cwd())
 for name, reason in SKIPPED.items():

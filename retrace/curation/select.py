@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from retrace.curation.candidates import Candidate, Fault
 from retrace.curation.settings import Loops, Selection
+from retrace.problems.filters import as_number
 from retrace.rows import content_id
 from retrace.words import words
 
@@ -74,12 +75,10 @@ def scripts(text: str) -> dict[str, float]:
 def _fault(
     one: Candidate, settings: Selection, count: Callable[[Candidate], int]
 ) -> Fault | None:
-    difficulty = one.problem.meta.get("difficulty")
-    wanted = settings.difficulty
-    if not wanted.is_open() and not (
-        isinstance(difficulty, int | float) and wanted.holds(difficulty)
-    ):
-        return Fault("difficulty", f"{difficulty}")
+    told = one.problem.meta.get("difficulty")
+    difficulty, wanted = as_number(told), settings.difficulty
+    if not wanted.is_open() and (difficulty is None or not wanted.holds(difficulty)):
+        return Fault("difficulty", f"{told}")
     if not settings.pass_rate.holds(one.pass_rate):
         return Fault("pass_rate", f"{one.pass_rate:.3f}")
     if not settings.tokens.is_open() and not settings.tokens.holds(count(one)):

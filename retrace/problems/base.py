@@ -31,6 +31,10 @@ class Source(BaseModel, ABC):
     @abstractmethod
     def problems(self, set_name: str) -> Iterator[Problem]: ...
 
+    @abstractmethod
+    def reference_kind(self) -> str:
+        """The kind of reference that its problems have."""
+
     def files(self) -> list[str]:
         """Local files that the problems are read from."""
         return []

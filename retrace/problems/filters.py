@@ -7,12 +7,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from retrace.problems.base import SourceError
 
 Row = dict[str, Any]
-Count = int | tuple[int, int]
+
+
+def _is_count(value: Any) -> Any:
+    ends = value if isinstance(value, list | tuple) else [value, value]
+    whole = all(isinstance(one, int) and not isinstance(one, bool) for one in ends)
+    if len(ends) != 2 or not whole or not 0 <= ends[0] <= ends[1]:
+        raise ValueError("expected a number of rows, or [least, greatest]")
+    return value
+
+
+Count = Annotated[int | tuple[int, int], BeforeValidator(_is_count)]
 """Rows that are expected: exactly so many, or at least and at most."""
 
 Scalar = str | int | float | bool
@@ -41,7 +51,8 @@ class _Filter(BaseModel, ABC):
 
 
 class Equal(_Filter):
-    """Rows with one of some values in a column."""
+    """Rows with one of some values in a column. A number and a text that writes it are
+    equal: a CSV file has texts only."""
 
     kind: Literal["equal"]
     column: str
@@ -49,7 +60,8 @@ class Equal(_Filter):
 
     def keeps(self, row: Row, position: int) -> bool:
         values = self.value if isinstance(self.value, list) else [self.value]
-        return value_at(row, self.column) in values
+        found = value_at(row, self.column)
+        return any(_equal(found, wanted) for wanted in values)
 
     def columns(self) -> set[str]:
         return {self.column}
@@ -81,6 +93,12 @@ class Between(_Filter):
     above: float | None = Field(default=None, description="kept values are greater")
     below: float | None = Field(default=None, description="kept values are smaller")
 
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Between:
+        if (self.min, self.max, self.above, self.below) == (None,) * 4:
+            raise ValueError("no bound: give `min`, `max`, `above` or `below`")
+        return self
+
     def keeps(self, row: Row, position: int) -> bool:
         value = value_at(row, self.column)
         if isinstance(self.min, str) or isinstance(self.max, str):
@@ -106,6 +124,12 @@ class Slice(_Filter):
     kind: Literal["slice"]
     start: int = Field(default=0, ge=0, description="first position kept")
     stop: int | None = Field(default=None, ge=0, description="first one not kept")
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> Slice:
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"start {self.start} to stop {self.stop} keeps no row")
+        return self
 
     def keeps(self, row: Row, position: int) -> bool:
         return position >= self.start and (self.stop is None or position < self.stop)
@@ -202,6 +226,15 @@ def value_at(row: Row, column: str) -> Any:
                 f"there is no column {column!r}; the row has {', '.join(sorted(row))}"
             )
     return value
+
+
+def _equal(found: Any, wanted: Scalar) -> bool:
+    if isinstance(found, bool) or isinstance(wanted, bool):
+        return found is wanted
+    if isinstance(found, str) == isinstance(wanted, str):
+        return bool(found == wanted)
+    number = as_number(wanted)
+    return number is not None and as_number(found) == number
 
 
 def as_number(value: Any) -> float | None:

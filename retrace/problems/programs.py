@@ -276,6 +276,9 @@ class Source(base.Source):
     )
     seed: int = Field(default=0)
 
+    def reference_kind(self) -> str:
+        return "tests"
+
     def problems(self, set_name: str) -> Iterator[Problem]:
         """A shuffled pass over what there is.
 

@@ -33,6 +33,9 @@ class Source(base.Source):
         description="judge by the answer's text, or by the family's own scorer",
     )
 
+    def reference_kind(self) -> str:
+        return self.reference
+
     def problems(self, set_name: str) -> Iterator[Problem]:
         import reasoning_gym
 

@@ -6,9 +6,9 @@ import math
 import random
 import re
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retrace.problems import contest_tests
 from retrace.problems.base import writable
@@ -23,6 +23,9 @@ LETTERS = "ABCDEFGHIJKLMNOP"
 
 class _Reference(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    makes: ClassVar[str]
+    """The kind of the references, as rows name it."""
 
     @abstractmethod
     def columns(self) -> set[str]: ...
@@ -49,6 +52,7 @@ class _Reference(BaseModel, ABC):
 class AnswerColumn(_Reference):
     """A text, a number or an expression."""
 
+    makes: ClassVar[str] = "answer"
     kind: Literal["answer"]
     column: str
     take: Literal["whole", "last_box", "after_hashes", "first"] = Field(
@@ -86,6 +90,7 @@ class OptionColumns(_Reference):
     shard gives the same letters.
     """
 
+    makes: ClassVar[str] = "options"
     kind: Literal["options"]
     column: str | None = Field(
         default=None, description="column with the list of options"
@@ -110,6 +115,12 @@ class OptionColumns(_Reference):
         description="`gpqa`: one line `A) .., B) ..` with a blank before it; `choices`:"
         " `Answer Choices: (A) .. (B) ..` on a line of its own"
     )
+
+    @model_validator(mode="after")
+    def _options_stand_in_one_place(self) -> OptionColumns:
+        if (self.column is None) == (not self.option_columns):
+            raise ValueError("give either `column` or `option_columns`")
+        return self
 
     def columns(self) -> set[str]:
         named = {self.column, self.labels, self.id_column, *self.option_columns}
@@ -163,6 +174,7 @@ class OptionColumns(_Reference):
 class AppsTests(_Reference):
     """Tests as APPS and TACO write them: JSON text inside a column."""
 
+    makes: ClassVar[str] = "tests"
     kind: Literal["apps_tests"]
     column: str = "input_output"
     starter_code: str = "starter_code"
@@ -192,6 +204,7 @@ class AppsTests(_Reference):
 class LiveCodeBenchTests(_Reference):
     """Tests as LiveCodeBench writes them: JSON, or a packed pickle of JSON."""
 
+    makes: ClassVar[str] = "tests"
     kind: Literal["livecodebench_tests"]
     which: Literal["private", "public", "both"] = Field(
         default="both",
@@ -220,6 +233,7 @@ class LiveCodeBenchTests(_Reference):
 class NoReference(_Reference):
     """Nothing to judge by: for rows that bring a trace of their own."""
 
+    makes: ClassVar[str] = "answer"
     kind: Literal["none"]
 
     def columns(self) -> set[str]:

@@ -69,7 +69,7 @@ class Labels(BaseModel):
         for path in snapshot.paths():
             for row in reading.read(path, _roots(columns), max_bytes):
                 if not isinstance(row, reading.Skipped) and sieve.keeps(row):
-                    found[_digest(row.get(self.key))] = row.get(self.column)
+                    found[_digest(value_at(row, self.key))] = value_at(row, self.column)
         sieve.check(f"labels {self.repo}")
         return found
 
@@ -113,6 +113,9 @@ class Table(base.Source):
         if taken:
             raise ValueError(f"meta.{taken[0]} is set by the loader: rename it")
         return self
+
+    def reference_kind(self) -> str:
+        return self.reference.makes
 
     def problems(self, set_name: str) -> Iterator[Problem]:
         for problem, _row in self._made(set_name):
@@ -181,7 +184,7 @@ class Table(base.Source):
                     dropped[row.reason] += 1
                     continue
                 if self.labels is not None and labels is not None:
-                    row[JOINED] = labels.get(_digest(row.get(self.labels.key)))
+                    row[JOINED] = labels.get(_digest(value_at(row, self.labels.key)))
                 yield path.name, number, row
 
     def _problem(self, set_name: str, row: Row, place: dict[str, Any]) -> Problem:

@@ -114,6 +114,9 @@ class Source(base.Source):
         default="seen", description="which templates are used"
     )
 
+    def reference_kind(self) -> str:
+        return "answer"
+
     def problems(self, set_name: str) -> Iterator[Problem]:
         """Problem i depends on the seed and on i alone; repeats are skipped.
 

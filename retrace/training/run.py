@@ -171,12 +171,8 @@ def _arguments(
     import torch
     from trl.trainer.sft_config import SFTConfig
 
-    at_once = settings.micro_batch_size * ranks
-    if packed is None and settings.batch_size % at_once:
-        raise TrainingError(
-            f"batch_size {settings.batch_size} is not a multiple of micro_batch_size "
-            f"{settings.micro_batch_size} x {ranks} ranks: change one of them"
-        )
+    if uneven := settings.uneven(ranks):
+        raise TrainingError(uneven)
     if settings.liger and not torch.cuda.is_available():
         raise TrainingError("liger is made for GPUs and there is none: set it to false")
     universal = checkpoint is not None and checkpoints.is_universal(checkpoint)
@@ -187,7 +183,9 @@ def _arguments(
         learning_rate=settings.learning_rate,
         per_device_train_batch_size=1 if packed else settings.micro_batch_size,
         gradient_accumulation_steps=(
-            packed.per_rank if packed else settings.batch_size // at_once
+            packed.per_rank
+            if packed
+            else settings.batch_size // (settings.micro_batch_size * ranks)
         ),
         train_sampling_strategy="sequential" if packed else "random",
         warmup_steps=settings.warmup_ratio,

@@ -75,3 +75,13 @@ class Settings(BaseModel):
     seed: int = 42
     save_steps: int = Field(default=100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(default=2, ge=1, description="older ones are deleted")
+
+    def uneven(self, ranks: int) -> str:
+        """What to do if the rows of a step cannot be shared out among the ranks."""
+        at_once = self.micro_batch_size * ranks
+        if self.packing or self.batch_size % at_once == 0:
+            return ""
+        return (
+            f"batch_size {self.batch_size} is not a multiple of micro_batch_size"
+            f" {self.micro_batch_size} x {ranks} ranks: change one of them"
+        )

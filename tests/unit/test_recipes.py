@@ -118,6 +118,43 @@ def test_a_long_prompt_comes_from_its_file(sky_t1: Recipe, tmp_path: Path) -> No
         read_recipe(config, tmp_path)
 
 
+SETS, DATASETS = "sets/math500/", "datasets/sky-t1/"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (SETS + "judge", {"kind": "choice"}, "judge 'choice' needs references of kind"),
+        (SETS + "judge", {"kind": "maths"}, "sets.math500.judge: `kind` is none of"),
+        (SETS + "teacher", "still-2", "names no column of them: give `source.trace`"),
+        (SETS + "source/expect", [9, 5], r"expect: expected a number of rows, or \["),
+        (SETS + "template", "no place", "sets.math500.template: the template holds"),
+        (SETS + "template", {"stdin": "{statement}"}, "template.call: missing"),
+        (SETS + "source/filters", [{"kind": "slice", "start": 2, "stop": 2}], "no row"),
+        (SETS + "source/filters", [{"kind": "between", "column": "a"}], "no bound"),
+        (DATASETS + "mixture", {"apps": -1}, "mixture.apps: Input should be greater"),
+        (DATASETS + "curation/unchecked", ["still"], "unchecked: 'still' is not defi"),
+        (DATASETS + "teacher", "still-2", "model 'still-2' is never asked"),
+        ("benchmarks/mmlu/models", ["still-2"], "model 'still-2' is never asked"),
+        ("models/sky-t1/sampling", {"temp": 1}, "models.sky-t1.sampling: 'temp' is"),
+        ("models/sky-t1/sampling", {"temperature": 0}, "over sets.aime24.sampling: n "),
+        ("students/sky-t1-32b-preview/ranks", 7, "batch_size 96 is not a multiple of"),
+    ],
+)
+def test_what_would_fail_after_it_was_paid_for_is_no_recipe(
+    place: str, value: object, said: str
+) -> None:
+    config = merged([ROOT / "config.yaml"])
+    *above, last = place.split("/")
+    section = config
+    for key in above:
+        section = section[key]
+    section[last] = value
+    with pytest.raises(ConfigError, match=said) as error:
+        read_recipe(config, ROOT)
+    assert "function-" not in str(error.value)
+
+
 def test_null_takes_out_what_lies_below() -> None:
     config = merged([ROOT / "config.yaml"])
     config["datasets"]["sky-t1"]["mixture"]["apps"] = None
