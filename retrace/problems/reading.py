@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TextIO, cast
 
 from retrace.problems.base import SourceError
 
@@ -38,7 +38,8 @@ def read(
 
     Args:
         columns: what will be looked at; Parquet reads nothing else.
-        max_bytes: longest JSON line; a longer one is passed over without being held.
+        max_bytes: longest row; a longer JSON line or Parquet row is passed over, a
+            longer object of a JSON list, or CSV line, is an error.
 
     Raises:
         SourceError: not a file of that form; says where.
@@ -61,9 +62,9 @@ def _rows(
     elif name.endswith(".json"):
         yield from _json_list(path, max_bytes)
     elif name.endswith(".csv"):
-        yield from _csv(path)
+        yield from _csv(path, max_bytes)
     elif name.endswith(".parquet"):
-        yield from _parquet(path, columns)
+        yield from _parquet(path, columns, max_bytes)
     else:
         raise SourceError(
             f"{path.name}: expected .jsonl, .json, .csv or .parquet (or .gz of the"
@@ -104,7 +105,7 @@ def _row(path: Path, place: str, text: bytes | str) -> Row | Skipped:
 
 def _json_list(path: Path, max_bytes: int) -> Iterator[Row | Skipped]:
     """The objects of a JSON list, decoded one after another from a moving window."""
-    decoder = json.JSONDecoder()
+    decoder = _Decoder()
     with _open(path) as raw:
         file = _Text(raw)
         if file.skip() != "[":
@@ -125,6 +126,21 @@ def _json_list(path: Path, max_bytes: int) -> Iterator[Row | Skipped]:
         file.advance(1)
         if file.skip():
             raise SourceError(f"{path.name}: there is text after the end of the list")
+
+
+class _Decoder(json.JSONDecoder):
+    """Notes an integer of more digits than Python converts, and reads on."""
+
+    def __init__(self) -> None:
+        super().__init__(parse_int=self._integer)
+        self.too_long = False
+
+    def _integer(self, digits: str) -> int:
+        try:
+            return int(digits)
+        except ValueError:
+            self.too_long = True
+            return 0
 
 
 class _Text:
@@ -150,11 +166,16 @@ class _Text:
         self._at += characters
 
     def value(
-        self, decoder: json.JSONDecoder, path: Path, number: int, max_bytes: int
+        self, decoder: _Decoder, path: Path, number: int, max_bytes: int
     ) -> Row | Skipped:
         while True:
+            decoder.too_long = False
             try:
                 row, end = decoder.raw_decode(self._window, self._at)
+            except RecursionError as error:
+                raise SourceError(
+                    f"{path.name}: object {number} is nested too deeply to be read"
+                ) from error
             except json.JSONDecodeError as error:
                 if len(self._window) - self._at > max_bytes:
                     raise SourceError(
@@ -162,13 +183,16 @@ class _Text:
                         f" {max_bytes} bytes: {error.msg}; raise `max_row_mb` if it is"
                     ) from error
                 # Twice as much each time, so that a long object is not decoded in
-                # as many tries as it has pieces.
-                if not self._more(max(PIECE, len(self._window) - self._at)):
+                # as many tries as it has pieces; but little beyond the longest.
+                have = len(self._window) - self._at
+                if not self._more(max(PIECE, min(have, max_bytes + 1 - have))):
                     raise SourceError(
                         f"{path.name}: object {number} is not JSON: {error}"
                     ) from error
                 continue
             self._at = end
+            if decoder.too_long:
+                return Skipped("row_not_representable")
             if not isinstance(row, dict):
                 raise SourceError(
                     f"{path.name}: item {number} is a {type(row).__name__},"
@@ -183,13 +207,15 @@ class _Text:
         return bool(data)
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(1 << 27)
+def _csv(path: Path, max_bytes: int) -> Iterator[Row]:
+    # A field is gathered with four bytes for each character.
+    longest = max_bytes // 4
+    csv.field_size_limit(longest)
     with _open(path) as raw:
         import io
 
         text = io.TextIOWrapper(raw, "utf-8-sig", newline="")
-        reader = csv.DictReader(text, strict=True)
+        reader = csv.DictReader(_bounded(path, text, longest), strict=True)
         twice = [
             n for n, count in Counter(reader.fieldnames or ()).items() if count > 1
         ]
@@ -209,7 +235,20 @@ def _csv(path: Path) -> Iterator[Row]:
             ) from error
 
 
-def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
+def _bounded(path: Path, text: TextIO, longest: int) -> Iterator[str]:
+    """The lines of a text, none of them held that is too long."""
+    while line := text.readline(longest + 1):
+        if len(line) > longest:
+            raise SourceError(
+                f"{path.name}: a line has more than {longest} characters: raise"
+                " `max_row_mb`, which is four times as much"
+            )
+        yield line
+
+
+def _parquet(
+    path: Path, columns: Collection[str], max_bytes: int
+) -> Iterator[Row | Skipped]:
     from pyarrow import ArrowException, ArrowInvalid
     from pyarrow.parquet import ParquetFile
 
@@ -229,9 +268,22 @@ def _parquet(path: Path, columns: Collection[str]) -> Iterator[Row]:
         wanted = [name for name in known if name in columns]
         try:
             for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
-                yield from batch.to_pylist()
+                yield from _batch(batch, max_bytes)
         except ArrowException as error:
             raise SourceError(f"{path.name} is damaged: {error}") from error
+
+
+def _batch(batch: Any, max_bytes: int) -> Iterator[Row | Skipped]:
+    """The rows of a record batch; where they are long, one at a time."""
+    if batch.nbytes <= max_bytes:
+        yield from batch.to_pylist()
+        return
+    for number in range(batch.num_rows):
+        row = batch.slice(number, 1)
+        if row.nbytes > max_bytes:
+            yield Skipped("row_too_large")
+        else:
+            yield from row.to_pylist()
 
 
 def _is_there(name: str, known: list[str]) -> bool:

@@ -176,6 +176,49 @@ def test_rows_that_give_no_problem_are_left_out_with_a_reason(
         assert f"{count} rows left out: {reason}" in said
 
 
+def test_a_list_goes_on_after_a_row_that_python_cannot_hold(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    rows = ["1", "7" * 9131, "3"]
+    objects = [f'{{"question": "q{row[0]}", "answer": {row}}}' for row in rows]
+    path.write_text(f"[{', '.join(objects)}]")
+    assert [problem.statement for problem in load(source(path))] == ["q1", "q3"]
+    path.write_text(f'[{{"question": {"[" * 100_000}')
+    with pytest.raises(SourceError, match="object 1 is nested too deeply"):
+        load(source(path))
+
+
+def test_a_long_row_of_any_form_is_left_out_or_an_error(tmp_path: Path) -> None:
+    rows = [ROWS[0], {"question": "x" * (2 << 20), "answer": "1", "level": 0}, ROWS[1]]
+    for name, data in {
+        "a.jsonl": hub_rows.jsonl(rows),
+        "a.parquet": hub_rows.parquet([{**row, "level": "0"} for row in rows]),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        assert len(load(source(tmp_path / name, max_row_mb=1, expect=2))) == 2
+        assert len(load(source(tmp_path / name, expect=3))) == 3
+    for name, data in {
+        "a.json": json.dumps(rows).encode(),
+        "a.csv": hub_rows.table(rows),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(SourceError, match="raise `max_row_mb`"):
+            load(source(tmp_path / name, max_row_mb=1))
+        assert len(load(source(tmp_path / name, expect=3))) == 3
+
+
+def test_a_number_is_equal_to_the_text_that_writes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(hub_rows.table(ROWS))
+
+    def kept(value: object) -> int:
+        only = {"kind": "equal", "column": "level", "value": value}
+        return sum(1 for _ in load(source(path, filters=[only])))
+
+    assert kept(3) == kept("3") == kept([3.0, "x"]) == 1
+    with pytest.raises(SourceError, match="no row gives a problem"):
+        kept(True)
+
+
 def test_one_form_of_newlines_and_no_half_characters(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(
