@@ -77,6 +77,23 @@ def fetch(
     return Snapshot(root.name, root, found)
 
 
+def refusal(repo: str) -> str:
+    """Why the hub would not give a data set's files to the token at hand, in a line;
+    empty if it would, or if it does not answer."""
+    from huggingface_hub import HfApi, errors
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    try:
+        api.auth_check(repo, repo_type="dataset")
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        return _explain(error, repo, repo, "dataset") if status in (401, 403) else ""
+    except Exception:
+        # Whether it can be reached at all is another question.
+        return ""
+    return ""
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     from fnmatch import fnmatchcase
 
@@ -106,6 +123,11 @@ def _explain(error: Exception, repo: str, where: str, kind: str) -> str:
         return (
             f"{where} is not in the cache, and the hub cannot be reached: connect, or"
             " download it on a node that is connected, with the same HF_HOME"
+        )
+    if isinstance(error, errors.HfHubHTTPError) and error.response.status_code == 401:
+        return (
+            f"{where}: the hub does not know the token at hand: give a valid one"
+            " (`hf auth login`, or HF_TOKEN in the environment), or none"
         )
     text = " ".join(str(error).split())
     return f"{where}: the download failed, run the same command to go on: {text[:300]}"

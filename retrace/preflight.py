@@ -137,19 +137,33 @@ def hub_reachable(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:
         if "make_problems" in work.rules or "import_traces" in work.rules
     ]
     needed += [isinstance(weights, HubWeights) for weights in _weights(recipe, work)]
+    needed.append("fetch_text" in work.rules)
     if not any(needed) or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         return
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         with urllib.request.urlopen(address, timeout=TIMEOUT):
-            return
+            pass
     except urllib.error.HTTPError:
-        return  # it answers
+        pass  # it answers
     except (OSError, ValueError) as error:
         yield Finding(
             f"the hub at {address} cannot be reached ({error}): connect, or fill the"
             " cache (HF_HOME) on a node that is connected and export HF_HUB_OFFLINE=1"
         )
+        return
+    if "make_problems" in work.rules:
+        yield from _gates(recipe, work)
+
+
+def _gates(recipe: Recipe, work: Work) -> Iterator[Finding]:
+    """Gated sets that the token at hand may not read."""
+    sources = (recipe.sets[name].source for name in sorted(work.sets))
+    for source in sources:
+        if isinstance(source, HubSource) and source.gated:
+            told = hub.refusal(source.repo)
+            if told:
+                yield Finding(told)
 
 
 def disk(recipe: Recipe, work: Work, root: Path) -> Iterator[Finding]:

@@ -101,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self.of.repos.get(name)
         if repo is None:
             self._fail(401, "RepoNotFound", "Repository not found")
+        elif rest == ["auth-check"]:
+            if self._may_read(repo):
+                self._json({})
         elif rest[:1] == ["revision"] or not rest:
             self._info(name, repo, (rest[1:] or ["main"])[0])
         elif rest[:1] == ["tree"]:
@@ -221,12 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, repo: Repo, revision: str, name: str, with_body: bool) -> None:
         if not self._known(repo, revision):
             return
-        if repo.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self._fail(
-                401 if not self.headers.get("Authorization") else 403,
-                "GatedRepo",
-                "Access to this dataset is restricted",
-            )
+        if not self._may_read(repo):
             return
         if name not in repo.files:
             self._fail(404, "EntryNotFound", f"{name} not found")
@@ -249,6 +247,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.wfile.write(data[start:])
+
+    def _may_read(self, repo: Repo) -> bool:
+        given = self.headers.get("Authorization")
+        if not repo.gated or given == f"Bearer {TOKEN}":
+            return True
+        status = 403 if given else 401
+        self._fail(status, "GatedRepo", "Access to this dataset is restricted")
+        return False
 
     def _known(self, repo: Repo, revision: str) -> bool:
         if revision in ("main", repo.commit):

@@ -75,6 +75,21 @@ def test_the_hub_is_reached_or_said_to_be_away(
     assert lines(recipe, wanted, ROOT) == []
 
 
+def test_a_gated_set_that_the_token_may_not_read(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = work(sets=["gpqa-diamond"], rules=["make_problems"])
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with hub_server.serve() as hub:
+        hub.add("Idavidrein/gpqa", {}, gated=True)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", "hf_somebody_elses")
+        (line,) = lines(recipe, wanted, ROOT)
+        assert line.startswith("Idavidrein/gpqa is gated: accept its terms at https")
+        monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
+        assert lines(recipe, wanted, ROOT) == []
+
+
 def test_a_full_disk(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
