@@ -93,12 +93,15 @@ def passes(plan: Plan) -> dict[int, int]:
 
 def confidential(path: str, config: Mapping[str, Any]) -> bool:
     """Whether a path holds rows of a confidential set."""
-    parts = PurePosixPath(path).parts
-    names = {name for name, one in config["sets"].items() if one["confidential"]}
-    return (
-        parts[:1] == ("data",)
-        and parts[1:2] != ("datasets",)
-        and bool(names & set(parts[2:]))
+    _data, kind, *inside = [*PurePosixPath(path).parts, "", ""][:4]
+    if not path.startswith("data/"):
+        return False
+    if kind == "datasets":
+        inside = list(config["datasets"].get(inside[0], {}).get("mixture", ()))
+    return any(
+        config["sets"][name]["confidential"]
+        for name in inside
+        if name in config["sets"]
     )
 
 

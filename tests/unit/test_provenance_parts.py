@@ -123,6 +123,20 @@ def test_a_rule_has_a_stage_for_each_time_that_the_data_come_by() -> None:
     assert found["score-2"].outs == ["scores/student"]
 
 
+def test_a_training_set_of_confidential_rows_is_confidential() -> None:
+    sets = {"open": {"confidential": False}, "closed": {"confidential": True}}
+    mixtures = {"a": {"open": 1}, "b": {"open": 1, "closed": 1}}
+    datasets = {name: {"mixture": one} for name, one in mixtures.items()}
+    config = {"sets": sets, "datasets": datasets}
+    kept = [
+        "data/problems/closed",
+        "data/traces/model/closed/0000.jsonl",
+        "data/datasets/b/train.jsonl",
+    ]
+    others = ["data/problems/open/0000.jsonl", "data/datasets/a", "models/closed"]
+    assert [path for path in kept + others if stages.confidential(path, config)] == kept
+
+
 def test_keys_of_the_files_that_have_them() -> None:
     config: dict[str, Any] = {
         "sets": {
