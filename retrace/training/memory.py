@@ -19,8 +19,10 @@ from retrace.training.shapes import Shape
 
 GIB = 2**30
 
-# Bytes of a parameter: bfloat16; float32 master copy and Adam's two moments; float32.
-HALF, STATES, FULL = 2, 12, 4
+# Bytes of a parameter: float32 master copy and Adam's two moments; float32.
+STATES, FULL = 12, 4
+# Bytes of what a step computes with.
+WIDTHS = {"bfloat16": 2, "float32": 4}
 # DeepSpeed's defaults: elements that are updated at once, that stay gathered at most.
 SUB_GROUP = 1_000_000_000
 LIVE = 1_000_000_000
@@ -72,15 +74,16 @@ def need(shape: Shape, settings: Settings, layout: Layout) -> Need:
     """What a rank needs. Without GPUs, all of it is host memory."""
     trained = _trained(shape, settings)
     per_rank = 1 / layout.ranks
-    weights = HALF * shape.parameters * per_rank
-    states = (STATES + HALF) * trained * per_rank
+    width = WIDTHS[settings.precision]
+    weights = width * shape.parameters * per_rank
+    states = (STATES + width) * trained * per_rank
     update = FULL * min(SUB_GROUP, trained * per_rank)
     step = activations(shape, settings) + _head(shape, settings, layout.on_gpu)
     # The buckets that gradients leave by; weights that are whole on a rank stay there.
-    step += 2 * HALF * min(shape.parameters, BUCKET)
+    step += 2 * width * min(shape.parameters, BUCKET)
     if layout.ranks > 1 or settings.offload == OFFLOADS[-1]:
-        step += HALF * min(shape.parameters, LIVE + PREFETCH)
-    gather = float(HALF * shape.parameters)
+        step += width * min(shape.parameters, LIVE + PREFETCH)
+    gather = float(width * shape.parameters)
     if not layout.on_gpu:
         # A CPU's allocator keeps what a step has freed when the update begins.
         host = PROCESS + weights + states + update + step
@@ -104,14 +107,16 @@ def activations(shape: Shape, settings: Settings) -> float:
     With gradient checkpointing, the input of every layer and all of one layer.
     """
     tokens = _tokens(settings)
+    width = WIDTHS[settings.precision]
     hidden = shape.hidden
     queries = shape.heads * shape.head_size
     keys = shape.kv_heads * shape.head_size
     # Norms keep float32 copies; attention its input, queries, keys, values before and
     # after rotation, and output; the feed-forward part its input and four products.
-    layer = 2 * 10 * hidden + 4 * hidden + 8 * (queries + keys) + 8 * shape.intermediate
+    kept = 10 * hidden + 4 * (queries + keys) + 4 * shape.intermediate
+    layer = FULL * hidden + width * kept
     if settings.gradient_checkpointing:
-        return float(tokens * (HALF * hidden * shape.layers + layer))
+        return float(tokens * (width * hidden * shape.layers + layer))
     return float(tokens * layer * shape.layers)
 
 
@@ -182,13 +187,14 @@ def _tokens(settings: Settings) -> int:
 
 
 def _head(shape: Shape, settings: Settings, on_gpu: bool) -> float:
-    """The output head: its gradient in float32 and bfloat16, and a tile of logits.
+    """The output head: its gradient twice, once in float32, and a tile of logits.
 
     On a GPU one kernel works on the tile; on a CPU float32 copies of it come and go.
     """
-    trained = 0 if settings.lora else (FULL + HALF) * shape.embedding
+    width = WIDTHS[settings.precision]
+    trained = 0 if settings.lora else (FULL + width) * shape.embedding
     tile = min(_tokens(settings), TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
-    return trained + (2 * HALF if on_gpu else 7 * FULL) * tile
+    return trained + (2 * width if on_gpu else 7 * FULL) * tile
 
 
 def _nearest(

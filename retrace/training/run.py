@@ -198,7 +198,7 @@ def _arguments(
         remove_unused_columns=False,
         gradient_checkpointing=settings.gradient_checkpointing,
         use_liger_kernel=settings.liger,
-        bf16=True,
+        bf16=settings.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         deepspeed=zero3(settings, universal),
         seed=settings.seed,
@@ -291,7 +291,8 @@ def _save(
     if settings.lora:
         model = model.get_base_model()
         state = lora.merge(state, settings.lora)
-    model.config.dtype = torch.bfloat16
+    precision = getattr(torch, settings.precision)
+    model.config.dtype = precision
     weights.stop_at(model, encoder.end)
     told = {
         **dataclasses.asdict(lengths),
@@ -302,6 +303,6 @@ def _save(
             sum(entry["padded_tokens"] for entry in history)
         ),
     }
-    halves = {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
+    rounded = {name: tensor.to(precision) for name, tensor in state.items()}
     about = {**job.about, "training": told}
-    weights.save(job.out, model, tokenizer, job.shards, about, halves)
+    weights.save(job.out, model, tokenizer, job.shards, about, rounded)

@@ -69,6 +69,12 @@ class Settings(BaseModel):
         default=True,
         description="layers are computed again backward instead of being remembered",
     )
+    precision: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16",
+        description="of what a step computes, and of the student's weights; the update"
+        " is made in float32. Processors without bfloat16 instructions (AVX512_BF16,"
+        " AMX) take many times longer with it",
+    )
     liger: bool = Field(
         default=False, description="Liger's fused layers; GPUs, package liger-kernel"
     )
