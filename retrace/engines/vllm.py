@@ -55,6 +55,8 @@ OURS = (
     "--data-parallel-size",
 )
 KeyField = Literal["tensor_parallel", "data_parallel", "device", "args", "env"]
+# Those that Snakemake limits to the threads of a job.
+LIBRARIES = ("OMP", "GOTO", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")
 POLL = 0.25
 PORT_TRIES = 3
 STOP_WAIT = 15.0
@@ -313,6 +315,10 @@ class VLLM(Engine):
         if Path(self._weights).is_dir():
             environment["HF_HUB_OFFLINE"] = "1"
         if _is_cpu_build():
+            # Snakemake gives its job's threads to every library, which is one for a job
+            # that only waits for the server: MKL's would hold for all of the server.
+            for library in LIBRARIES:
+                environment.pop(f"{library}_NUM_THREADS", None)
             # vLLM's own choice leaves a core of every node idle.
             cores = sorted(os.sched_getaffinity(0))
             environment["VLLM_CPU_OMP_THREADS_BIND"] = _bind(

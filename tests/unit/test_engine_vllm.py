@@ -173,6 +173,18 @@ def test_the_key_is_on_no_command_line(stand_in: Path, weights: Path) -> None:
         assert not any(key in word for line in lines for word in line)
 
 
+def test_a_server_on_the_processor_has_more_threads_than_its_job(
+    stand_in: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")  # as Snakemake does
+    with make(stand_in, weights, "good") as engine:
+        engine.start()
+        for pid in stand_ins(str(stand_in)):
+            server = psutil.Process(pid).environ()
+            assert "MKL_NUM_THREADS" not in server
+            assert "VLLM_CPU_OMP_THREADS_BIND" in server
+
+
 def test_a_server_that_refuses_is_quoted(stand_in: Path, weights: Path) -> None:
     with (
         make(stand_in, weights, "refuse") as engine,
