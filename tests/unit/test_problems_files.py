@@ -117,7 +117,11 @@ OTHER_PARQUET = hub_rows.parquet([{"question": "q", "gold": "1"}])
             "expected a comma or the end of the list",
         ),
         ("a.json", ONE + b"x", "text after the end of the list"),
-        ("a.jsonl.gz", gzip.compress(LINE * 99)[:-9], "cannot be read to its end"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(LINE * 99, mtime=0)[:-9],
+            "cannot be read to its end",
+        ),
         ("a.jsonl.gz", b"{}\n", "Not a gzipped file"),
         ("a.csv", b'question,answer\n"q,1\n', "unexpected end of data"),
         (
