@@ -381,6 +381,7 @@ def test_vllm_survives_a_burst_of_seeded_requests(tmp_path: Path) -> None:
     ]
     settings = {
         "kind": "vllm",
+        "dtype": "float32",
         "args": CPU_ARGS,
         "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
         "start_timeout": 300,

@@ -192,7 +192,10 @@ def test_another_number_of_ranks_goes_on_once_reshaped(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=pytest.mark.long)],
+)
 def test_a_signal_stops_after_the_step(
     inputs: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

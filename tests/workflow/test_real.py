@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 ENGINE: dict[str, Any] = {
     "kind": "vllm",
+    "dtype": "float32",
     "args": [
         "--max-model-len=1024",
         "--enforce-eager",

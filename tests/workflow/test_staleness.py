@@ -123,10 +123,10 @@ def test_another_number_of_shards_asks_nothing(
 @pytest.mark.parametrize(
     "file",
     [
-        "data/problems/sums/0001.jsonl",
+        pytest.param("data/problems/sums/0001.jsonl", marks=pytest.mark.long),
         "data/traces/teacher/sums/0002.jsonl",
-        "data/verdicts/plain/sums-new/0000.jsonl",
-        "data/rewrites/teacher/sums/0000.jsonl",
+        pytest.param("data/verdicts/plain/sums-new/0000.jsonl", marks=pytest.mark.long),
+        pytest.param("data/rewrites/teacher/sums/0000.jsonl", marks=pytest.mark.long),
         "data/datasets/everything/card.md",
     ],
 )
