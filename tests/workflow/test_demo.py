@@ -57,7 +57,9 @@ def test_a_second_run_has_nothing_to_do() -> None:
     assert "Nothing to be done" in result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("benchmark", ["words-new-operands", "words-new-templates"])
+@pytest.mark.parametrize(
+    "benchmark", ["words-new-operands", "words-new-templates", "needles"]
+)
 def test_the_student_beats_its_base_beyond_doubt(benchmark: str) -> None:
     student, base = score("student", benchmark), score("base", benchmark)
     assert student["low"] > base["accuracy"]
