@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from retrace.rows import write_lines
+
 PACKAGE = "retrace"
+# Where a checkout keeps what was parsed before, and of how many files at most.
+PARSED = Path(".snakemake/parsed.json")
+MOST = 5000
 
 
 def code_digests(root: Path, script: Path, *modules: str) -> list[str]:
@@ -35,6 +43,7 @@ def code_digests(root: Path, script: Path, *modules: str) -> list[str]:
         found = _read(root, file).imports - closure
         closure |= found
         waiting.extend(found)
+    _parsed(root).save()
     return [f"{file.as_posix()} {_read(root, file).digest}" for file in sorted(closure)]
 
 
@@ -79,18 +88,61 @@ def _read(root: Path, file: Path) -> _Read:
 
 @cache
 def _read_at(root: Path, file: Path, _modified: int) -> _Read:
-    """Parse a file; the time only keys the cache within one process."""
-    tree = ast.parse((root / file).read_text("utf-8"), filename=str(file))
-    imports: set[Path] = set()
+    """Read a file; the time only keys the cache within one process."""
+    digest, names = _parsed(root).look_up(file, (root / file).read_bytes())
+    return _Read(digest, frozenset(f for name in names for f in _files_of(root, name)))
+
+
+class _Parsed:
+    """Digests and imported names by a file's path and content, kept between processes.
+
+    Only what changed is parsed, which is most of the time of planning nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._new = False
+        try:
+            self._known: dict[str, tuple[str, list[str]]] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def look_up(self, file: Path, content: bytes) -> tuple[str, list[str]]:
+        about = f"{sys.version_info[:2]} {file.as_posix()}\n".encode()
+        key = hashlib.sha256(about + content).hexdigest()
+        if key not in self._known:
+            self._known[key] = _parse(file, content)
+            self._new = True
+        return self._known[key]
+
+    def save(self) -> None:
+        """Keep what is new, in a checkout where Snakemake has run."""
+        if self._new and self._path.parent.is_dir():
+            newest = list(self._known.items())[-MOST:]
+            # A checkout that is read-only is parsed anew each time.
+            with suppress(OSError):
+                write_lines(self._path, [json.dumps(dict(newest))])
+            self._new = False
+
+
+@cache
+def _parsed(root: Path) -> _Parsed:
+    return _Parsed(root / PARSED)
+
+
+def _parse(file: Path, content: bytes) -> tuple[str, list[str]]:
+    """A digest of a file's tree, and the names of this package that it imports."""
+    tree = ast.parse(content, filename=str(file))
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ):
             _drop_docstring(node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            imports.update(_imports(root, file, node))
+            names.update(_imports(file, node))
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
-    return _Read(digest, frozenset(imports))
+    return digest, sorted(names)
 
 
 def _drop_docstring(
@@ -105,18 +157,14 @@ def _drop_docstring(
         node.body = node.body[1:]
 
 
-def _imports(
-    root: Path, file: Path, node: ast.Import | ast.ImportFrom
-) -> Iterator[Path]:
-    """Files of the repository that a statement imports, and their packages."""
+def _imports(file: Path, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
+    """Names within this package that a statement imports."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     else:
         base = _absolute(file, node)
         names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    for name in names:
-        if name.split(".")[0] == PACKAGE:
-            yield from _files_of(root, name)
+    yield from (name for name in names if name.split(".")[0] == PACKAGE)
 
 
 def _absolute(file: Path, node: ast.ImportFrom) -> str:

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,9 +83,14 @@ def load_gguf(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     float32 on purpose: weights saved in bfloat16 sit on its grid, and the first small
     steps of a training in mixed precision then round to nothing.
     """
+    import gguf
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    # transformers 5.19 parses the file three times, and maps names once a module.
+    once: Any = gguf
+    once.GGUFReader = cache(gguf.GGUFReader)
+    once.get_tensor_name_map = cache(gguf.get_tensor_name_map)
     folder, name = str(path.parent), path.name
     model = AutoModelForCausalLM.from_pretrained(
         folder,

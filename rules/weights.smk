@@ -10,6 +10,8 @@ rule import_weights:
         "logs/import_weights/{weights}.tsv"
     wildcard_constraints:
         weights=one_of(RECIPE.weights),
+    # The first server waits for it.
+    priority: 2
     conda:
         CONDA
     resources:

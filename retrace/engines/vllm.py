@@ -321,9 +321,9 @@ class VLLM(Engine):
                 environment.pop(f"{library}_NUM_THREADS", None)
             # vLLM's own choice leaves a core of every node idle.
             cores = sorted(os.sched_getaffinity(0))
-            environment["VLLM_CPU_OMP_THREADS_BIND"] = _bind(
-                cores, self.settings.tensor_parallel * self.settings.data_parallel
-            )
+            copies = self.settings.tensor_parallel * self.settings.data_parallel
+            environment["VLLM_CPU_OMP_THREADS_BIND"] = _bind(cores, copies)
+            environment["OMP_NUM_THREADS"] = str(max(1, len(cores) // copies))
         return environment | self.settings.env
 
     def _wait_until_healthy(self) -> str | None:

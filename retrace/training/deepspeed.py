@@ -18,7 +18,7 @@ T = TypeVar("T")
 # so many that a step on a CPU takes half as long again.
 BUCKET = 50_000_000
 PREFETCH = 50_000_000
-PERSISTENT = 100_000
+PERSISTENT = 1_000_000
 
 
 def zero3(settings: Settings, universal: bool = False) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from retrace import fingerprint
 from retrace.fingerprint import code_digests, constant
 
 FILES = {
@@ -82,3 +83,38 @@ def test_a_changed_statement_changes_its_own_line_only(root: Path) -> None:
 def test_constants_are_read_without_importing(root: Path) -> None:
     assert constant(root, "retrace.helper", "X") == ("a", "b")
     assert constant(root, "retrace.helper", "Z") == ()
+
+
+def test_another_process_parses_only_what_changed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / ".snakemake").mkdir()
+    before = digests(root)
+    parsed: list[str] = []
+    real = fingerprint._parse
+
+    def seen(file: Path, content: bytes) -> tuple[str, list[str]]:
+        parsed.append(file.as_posix())
+        return real(file, content)
+
+    monkeypatch.setattr(fingerprint, "_parse", seen)
+    anew()
+    assert digests(root) == before
+    assert parsed == []
+
+    (root / "retrace/rows.py").write_text('"""Rows."""\nLIMIT = 4\n')
+    anew()
+    after = digests(root)
+    assert parsed == ["retrace/rows.py"]
+    assert [line.split()[0] for line in set(after) - set(before)] == parsed
+
+    (root / fingerprint.PARSED).write_text('{"half')
+    anew()
+    assert digests(root) == after
+    assert len(parsed) == 1 + len(after)
+
+
+def anew() -> None:
+    """What a new process knows: nothing but files."""
+    fingerprint._read_at.cache_clear()
+    fingerprint._parsed.cache_clear()
