@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import special  # type: ignore[import-untyped]
 
 from retrace.scoring.estimates import (
     Interval,
@@ -166,6 +166,8 @@ def mcnemar(gains: Shares) -> tuple[float, str]:
     gained, lost = int((gains > 0).sum()), int((gains < 0).sum())
     if gained + lost == 0:
         return 1.0, "McNemar, exact"
+    from scipy import stats  # seconds to import, and most scores need none of it
+
     return float(stats.binomtest(gained, gained + lost).pvalue), "McNemar, exact"
 
 
@@ -202,13 +204,19 @@ def _p_value(
         return _binomial(sum(correct), len(correct), score)
     if np.ptp(shares) == 0.0:
         return _binomial(round(float(shares.sum())), len(shares), score)
-    return float(stats.ttest_1samp(shares, score).pvalue)
+    return _t_test(shares, score)
+
+
+def _t_test(values: Shares, expected: float) -> float:
+    from scipy import stats
+
+    return float(stats.ttest_1samp(values, expected).pvalue)
 
 
 def _binomial(correct: int, n: int, score: float) -> float:
     """Twice the smaller tail of the binomial: each side errs in 2.5 % at most."""
-    low = stats.binom.cdf(correct, n, score)
-    high = stats.binom.sf(correct - 1, n, score)
+    low = special.bdtr(correct, n, score)
+    high = special.bdtrc(correct - 1, n, score)
     return float(min(1.0, 2 * min(low, high)))
 
 
@@ -227,7 +235,7 @@ def _paired(shares: Shares) -> Interval:
 def _paired_t(gains: Shares) -> tuple[float, str]:
     if len(gains) < 2 or np.ptp(gains) == 0.0:
         return (1.0 if not gains.any() else 0.0), "paired t"
-    return float(stats.ttest_1samp(gains, 0.0).pvalue), "paired t"
+    return _t_test(gains, 0.0), "paired t"
 
 
 def _gain_interval(gains: Shares) -> Interval:
@@ -248,7 +256,7 @@ def _needed(
     samples: samples of each of these problems; none where no number is enough.
     """
     n, k = len(shares), float(np.mean(judged))
-    z_two, z_one = stats.norm.ppf(1 - ALPHA / 2), stats.norm.ppf(1 - ALPHA)
+    z_two, z_one = special.ndtri(1 - ALPHA / 2), special.ndtri(1 - ALPHA)
     mean = float(shares.mean())
     # The largest standard error, as a share, at which one of the verdicts is reached.
     gap = 100 * abs(mean - score)

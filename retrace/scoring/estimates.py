@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import special  # type: ignore[import-untyped]
 
 LEVEL = 0.95
 RESAMPLES = 9999
@@ -56,7 +56,7 @@ def wilson(correct: float, n: int, level: float = LEVEL) -> Interval:
     """
     if n < 1:
         raise ValueError(f"an interval needs at least one observation, found n={n}")
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(special.ndtri(0.5 + level / 2))
     share = correct / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = (
@@ -105,6 +105,8 @@ def cluster_bootstrap(values: Shares, level: float = LEVEL) -> Interval:
     n = len(values)
     if n < 2:
         raise ValueError(f"a bootstrap over problems needs at least two, found {n}")
+    from scipy import stats  # seconds to import, and most scores need none of it
+
     result = stats.bootstrap(
         (values,),
         np.mean,
@@ -157,5 +159,5 @@ def majority(votes: Sequence[tuple[str, bool]]) -> float:
 
 def _widened(level: float, n: int) -> float:
     """The level at which a bootstrap of n values covers what `level` promises."""
-    t = stats.t.ppf(0.5 + level / 2, n - 1) * math.sqrt(n / (n - 1))
-    return float(2 * stats.norm.cdf(t) - 1)
+    t = special.stdtrit(n - 1, 0.5 + level / 2) * math.sqrt(n / (n - 1))
+    return float(2 * special.ndtr(t) - 1)
