@@ -323,6 +323,7 @@ class VLLM(Engine):
             cores = sorted(os.sched_getaffinity(0))
             copies = self.settings.tensor_parallel * self.settings.data_parallel
             environment["VLLM_CPU_OMP_THREADS_BIND"] = _bind(cores, copies)
+            # A model in the engine's own process would get one thread otherwise.
             environment["OMP_NUM_THREADS"] = str(max(1, len(cores) // copies))
         return environment | self.settings.env
 
