@@ -11,6 +11,8 @@ UV_PIN := $(or $(shell grep '^uv==' envs/laptop.txt),uv)
 # uv does not read pip's settings; a mirror that pip finds wheels in serves it too.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# What is imported is compiled once, by whoever comes first; all of it would take longer.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test test-cluster test-long lint format schema stages lock clean
 
@@ -29,7 +31,7 @@ install: $(VENV)/installed
 $(VENV)/installed: envs/laptop.txt | $(UV)
 	$(BIN)/pip install --quiet --no-deps $(TORCH) || \
 	    $(BIN)/pip install --quiet --no-deps --index-url $(CPU_INDEX) $(TORCH)
-	$(UV) pip install --quiet --no-deps --compile-bytecode -r envs/laptop.txt
+	$(UV) pip install --quiet --no-deps -r envs/laptop.txt
 	$(UV) pip install --quiet --no-deps --editable .
 	touch $@
 
