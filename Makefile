@@ -26,12 +26,12 @@ help:
 
 install: $(VENV)/installed
 
-# torch comes first, by pip, which may know a CPU build where uv knows none; the pins
-# are complete, so nothing is resolved again.
+# torch comes by pip, which may know a CPU build where uv knows none, and beside the rest;
+# the pins are complete, so nothing is resolved again.
 $(VENV)/installed: envs/laptop.txt | $(UV)
-	$(BIN)/pip install --quiet --no-deps $(TORCH) || \
-	    $(BIN)/pip install --quiet --no-deps --index-url $(CPU_INDEX) $(TORCH)
-	$(UV) pip install --quiet --no-deps -r envs/laptop.txt
+	{ $(BIN)/pip install --quiet --no-deps $(TORCH) || \
+	    $(BIN)/pip install --quiet --no-deps --index-url $(CPU_INDEX) $(TORCH); } & \
+	    grep -v '^torch==' envs/laptop.txt | $(UV) pip install --quiet --no-deps -r - && wait $$!
 	$(UV) pip install --quiet --no-deps --editable .
 	touch $@
 

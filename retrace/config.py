@@ -342,13 +342,17 @@ class Recipe(Section):
     prices: Prices = Field(default_factory=Prices)
     publish: Publish = Field(default_factory=Publish)
 
+    def weights_in_words(self, name: str) -> str:
+        """What a name in `weights` or `students` stands for."""
+        if name in self.weights:
+            return _described(self.weights[name])
+        return f"student {name} of this recipe"
+
     def answers_as(self, model: str) -> str:
         """What a model's name stands for, in words: weights, or the model of an API."""
         name = self.models[model].weights
-        if name in self.weights:
-            return _described(self.weights[name])
         if name is not None:
-            return f"student {name} of this recipe"
+            return self.weights_in_words(name)
         engine = self.models[model].engine
         if isinstance(engine, imported.Settings):
             return f"imported, made by {engine.made_by}"

@@ -52,9 +52,36 @@ rule push_dataset:
         " {params.target:q} --out {output} 2> {log}"
 
 
+rule write_model_card:
+    input:
+        manifest="models/{student}/manifest.json",
+        report=lambda wildcards: DATASET.format(
+            dataset=config["students"][wildcards.student]["dataset"],
+            file="report.json",
+        ),
+        scores=student_scores,
+    output:
+        f"{PUBLISHED_STUDENT}.md",
+    log:
+        "logs/write_model_card/{student}.log",
+    benchmark:
+        "logs/write_model_card/{student}.tsv"
+    localrule: True
+    conda:
+        CONDA
+    params:
+        base=card_base,
+        code=code("write_model_card"),
+    shell:
+        "python scripts/write_model_card.py --manifest {input.manifest}"
+        " {params.base:q} --report {input.report} --scores {input.scores}"
+        " --out {output} 2> {log}"
+
+
 rule plan_push_model:
     input:
         lambda wildcards: model_files(wildcards.student),
+        card=rules.write_model_card.output,
     output:
         f"{PUBLISHED_STUDENT}.txt",
     log:
@@ -68,12 +95,13 @@ rule plan_push_model:
         target=lambda wildcards: publishing_target("students", wildcards.student),
     shell:
         "python scripts/push_model.py --dry-run --directory models/{wildcards.student}"
-        " {params.target:q} --out {output} 2> {log}"
+        " --card {input.card} {params.target:q} --out {output} 2> {log}"
 
 
 rule push_model:
     input:
         lambda wildcards: model_files(wildcards.student),
+        card=rules.write_model_card.output,
         plan=rules.plan_push_model.output,
     output:
         f"{PUBLISHED_STUDENT}.json",
@@ -90,4 +118,4 @@ rule push_model:
         "{input} go to the hub: {params.target}"
     shell:
         "python scripts/push_model.py --directory models/{wildcards.student}"
-        " {params.target:q} --out {output} 2> {log}"
+        " --card {input.card} {params.target:q} --out {output} 2> {log}"

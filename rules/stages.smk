@@ -286,6 +286,20 @@ def report_figures():
 # --- Publishing -----------------------------------------------------------------------
 
 
+def card_base(wildcards):
+    """The arguments that say what a student was tuned from."""
+    name = config["students"][wildcards.student]["base"]
+    on_hub = config["weights"].get(name, {}).get("repo")
+    repository = ["--base-repository", on_hub] if on_hub else []
+    return ["--base", RECIPE.weights_in_words(name), *repository]
+
+
+def student_scores(wildcards):
+    """The scores of whatever answers with a student's weights."""
+    names = {n for n, m in config["models"].items() if m["weights"] == wildcards.student}
+    return [file for file in score_files() if file.split("/")[1] in names]
+
+
 def publishing_target(kind, name):
     """The arguments that say where something goes; without them nothing goes."""
     to = config["publish"][kind].get(name)

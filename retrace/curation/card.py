@@ -313,8 +313,9 @@ def _provenance(report: dict[str, Any]) -> str:
             "## Provenance",
             table(("file", "sha256"), outputs),
             "`retrace lineage ROW` leads from a row to its raw problem. Where"
-            f" `{ATTESTATION}` lies beside this card, it attests these files and"
-            " all that they were made from; `retrace attest --check` compares them.",
+            f" [`{ATTESTATION}`]({ATTESTATION}) lies beside this card, it attests these"
+            " files and all that they were made from; `retrace attest --check` compares"
+            " them.",
             f"Made with {software} from:",
             table(("input", "set", "shard", "rows", "sha256"), rows),
         ]

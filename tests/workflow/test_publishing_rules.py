@@ -58,9 +58,14 @@ def write_student(folder: Path) -> None:
     for name in names:
         (folder / name).write_text(name, "utf-8")
     files = {
-        name: {"sha256": hashlib.sha256(name.encode()).hexdigest()} for name in names
+        name: {"sha256": hashlib.sha256(name.encode()).hexdigest(), "bytes": len(name)}
+        for name in names
     }
-    (folder / "manifest.json").write_text(json.dumps({"files": files}), "utf-8")
+    manifest = {
+        "student": folder.name, "files": files, "dataset_sha256": "d" * 64,
+        "settings": {"epochs": 1}, "training": {"steps": 7}, "software": ["torch==1"],
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     (folder / "metrics.jsonl").write_text("", "utf-8")
 
 
@@ -85,7 +90,15 @@ def test_a_student_goes_when_it_is_asked_for(done: Checkout, hub: Hub) -> None:
     checkout = with_student(publishing(done, hub))
     checkout.snakemake("--", "published/students/small.json")
     assert hub.private == {"models/me/small": False}
-    assert len(hub.pushed["models/me/small"]) == 8
+    pushed = hub.pushed["models/me/small"]
+    assert len(pushed) == 9
+    card = pushed["README.md"].decode()
+    dataset = checkout.path / "data/datasets/everything/train.jsonl"
+    rows = len(dataset.read_text("utf-8").splitlines())
+    assert f"local weights seed, fine-tuned on {rows} reasoning traces" in card
+    assert "| steps | 7 |" in card
+    assert hashlib.sha256(b"config.json").hexdigest() in card
+    assert "(provenance.intoto.json)" in card
     receipt = checkout.path / "published/students/small.json"
     assert json.loads(receipt.read_text("utf-8"))["commit"] == f"{1:040d}"
 
