@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -54,8 +55,8 @@ def file_digest(root: Path, file: Path) -> str:
 
 def constant(root: Path, module: str, name: str) -> tuple[str, ...]:
     """The strings that a module assigns to a name, read without importing it."""
-    tree = ast.parse((root / _module_file(root, module)).read_text("utf-8"))
-    for node in tree.body:
+    text = (root / _module_file(root, module)).read_text("utf-8")
+    for node in ast.parse(text).body if name in text else ():
         if isinstance(node, ast.Assign):
             targets: list[ast.expr] = node.targets
         elif isinstance(node, ast.AnnAssign):
@@ -102,10 +103,12 @@ class _Parsed:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._new = False
-        try:
-            self._known: dict[str, tuple[str, list[str]]] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self._known = {}
+        self._known: dict[str, tuple[str, list[str]]] = {}
+        with suppress(OSError, ValueError, TypeError):
+            self._known = {
+                key: (digest, list(names))
+                for key, (digest, names) in dict(json.loads(path.read_text())).items()
+            }
 
     def look_up(self, file: Path, content: bytes) -> tuple[str, list[str]]:
         about = f"{sys.version_info[:2]} {file.as_posix()}\n".encode()
@@ -183,8 +186,9 @@ def _files_of(root: Path, name: str) -> Iterator[Path]:
 
 
 def _find(root: Path, name: str) -> Path | None:
-    base = Path(*name.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if (root / candidate).is_file():
-            return candidate
+    # Thousands of times in a plan: paths as strings take a tenth of the time.
+    base = name.replace(".", "/")
+    for candidate in (f"{base}.py", f"{base}/__init__.py"):
+        if os.path.isfile(os.path.join(root, candidate)):
+            return Path(candidate)
     return None

@@ -97,12 +97,18 @@ wildcard_constraints:
 # --- What a step reads of the config, and what it is made of ----------------------------
 
 
-def setting(path):
-    """The config below PATH, as canonical JSON: given to a script, and a reason to rerun.
+def value(path):
+    """The config at PATH: given to a script, and a reason to rerun.
 
-    PATH may hold wildcards: `sets/{set}/judge`.
+    PATH may hold wildcards: `sets/{set}/shards`. Snakemake's `lookup` goes through all of
+    the config for each job, which takes longer than the rest of a plan.
     """
-    return lambda wildcards: canonical(config_at(path.format(**wildcards)))
+    return lambda wildcards: config_at(path.format(**wildcards))
+
+
+def setting(path):
+    """The config below PATH as canonical JSON, for whole sections: `sets/{set}/judge`."""
+    return lambda wildcards: canonical(value(path)(wildcards))
 
 
 def canonical(value):
@@ -120,7 +126,7 @@ def plugin(package, path):
     """The module that a script loads by the `kind` in a config section."""
 
     def module(wildcards):
-        return f"{package}.{config_at(path.format(**wildcards))['kind']}"
+        return f"{package}.{value(path)(wildcards)['kind']}"
 
     return module
 

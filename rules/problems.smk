@@ -22,7 +22,7 @@ rule make_problems:
             minutes=30,
         ),
     params:
-        shards=lookup("sets/{set}/shards", within=config),
+        shards=value("sets/{set}/shards"),
         contents=contents,
         code=code("make_problems", SOURCE),
         software=software(SOURCE),

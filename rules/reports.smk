@@ -38,8 +38,8 @@ rule build_report:
     resources:
         **on_cpus(mem_mb=4000, minutes=60),
     params:
-        name=lookup("recipe", within=config),
-        description=lookup("description", within=config),
+        name=config["recipe"],
+        description=config["description"],
         # In the recipe's order, which is that of its tables.
         recipe=lambda wildcards: json.dumps(config, ensure_ascii=False),
         code=code("build_report"),

