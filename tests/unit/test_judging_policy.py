@@ -325,6 +325,13 @@ def test_a_reference_that_cannot_be_read_is_not_the_models_fault(gold: str) -> N
     assert judged(gold, "\\boxed{3}") is Reason.UNPARSABLE_REFERENCE
 
 
+def test_an_unknown_command_is_not_guessed_at() -> None:
+    # math-verify alone calls both of these equal.
+    assert judged("5", r"\boxed{x \propto 5}") is Reason.WRONG_ANSWER
+    assert judged(r"k \wobble 2", r"\boxed{k=2}") is Reason.UNPARSABLE_REFERENCE
+    assert judged("5", r"\boxed{\sum_{k=1}^{5} 1}") is Reason.CORRECT
+
+
 def test_boxes_in_a_reference_that_belong_together_are_its_parts() -> None:
     gold = "the roots are \\boxed{3} and \\boxed{4}"
     assert judged(gold, "\\boxed{4, 3}") is Reason.CORRECT
