@@ -19,6 +19,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from retrace.judging import extraction, open_judge
 from retrace.judging.base import Judgement
 from retrace.judging.pool import Pool
@@ -26,6 +28,7 @@ from retrace.rows import Answer, Domain, Problem, Reason
 
 Pair = dict[str, Any]
 NATURAL = "graders agree"
+ROUNDS = 4
 
 
 def main() -> int:
@@ -117,9 +120,7 @@ def measure_speed(pairs: Sequence[Pair], policy: str, workers: int) -> dict[str,
     against answers of other pairs. natural: the pairs that graders agree on, as they
     came out of models.
     """
-    natural = [pair for pair in pairs if "graders agree" in pair["trust"]] or list(
-        pairs
-    )
+    natural = [pair for pair in pairs if NATURAL in pair["trust"]] or list(pairs)
     equal = [pair for pair in pairs if pair["equal"] and len(pair["answer"]) < 200]
     answers = [pair["answer"] for pair in natural]
     random.Random(0).shuffle(answers)
@@ -132,24 +133,23 @@ def measure_speed(pairs: Sequence[Pair], policy: str, workers: int) -> dict[str,
 
 
 def _speed(pairs: Sequence[Pair], policy: str, workers: int) -> float:
-    rows = (list(pairs) * (1 + 3000 // max(1, len(pairs))))[: 4 * len(pairs)]
-    judge(rows[:64], policy, workers)
-    start = _cpu_seconds()
-    judge(rows, policy, workers)
-    spent = _cpu_seconds() - start - _startup(policy, workers)
-    return round(len(rows) / max(spent, 1e-6), 1)
-
-
-def _startup(policy: str, workers: int) -> float:
-    """CPU seconds to start the workers, which a shard pays once."""
-    start = _cpu_seconds()
-    judge([{"gold": "x+1", "answer": "1+x"}], policy, workers)
-    return _cpu_seconds() - start
+    """The rate of a shard's later items: the first ones start workers and libraries."""
+    items = list(_items(pairs))
+    with open_judge(json.loads(policy), workers) as opened:
+        list(opened.judge(items))
+        start = _cpu_seconds()
+        list(opened.judge(items * ROUNDS))
+        return round(ROUNDS * len(items) / (_cpu_seconds() - start), 1)
 
 
 def _cpu_seconds() -> float:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    """Of this process and its workers, those that have ended too."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = time.process_time() + ended.ru_utime + ended.ru_stime
+    for worker in psutil.Process().children():
+        used = worker.cpu_times()
+        seconds += used.user + used.system
+    return seconds
 
 
 def print_table(title: str, groups: dict[str, dict[str, Any]]) -> None:

@@ -221,8 +221,7 @@ def slow(
     Equal is None where the reference itself could not be read.
     """
     decision = structural(gold, answer, rounding)
-    formulas = is_formula(tidy(gold)) and is_formula(tidy(answer))
-    if decision.by == UNCOVERED and formulas:
+    if decision.by == UNCOVERED and all(is_formula(tidy(t)) for t in (gold, answer)):
         second = symbolic(gold, answer)
         if second.equal is not None:
             return [second.equal, second.by, second.detail]
