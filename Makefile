@@ -47,7 +47,7 @@ demo: install
 	@echo "The report: reports/demo.html"
 
 test: install
-	pytest -n 2 --dist loadfile
+	pytest
 
 # As root, with SLURM's packages; otherwise each test says why it is skipped.
 test-cluster: install

@@ -1,6 +1,8 @@
-"""Of all tests."""
+"""Of all tests: what counts as slow, and that slow files come first."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
@@ -9,7 +11,18 @@ MINUTES = ("long", "cluster", "demo")
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """What takes minutes wants the machine for itself: one process, one cluster."""
+    asked = re.sub(r"not \w+", "", config.option.markexpr)
+    if any(name in asked for name in MINUTES):
+        config.option.numprocesses = 0
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.get_closest_marker(name) for name in MINUTES):
             item.add_marker("slow")
+    # Files are divided among processes: the long ones must not be the last to start.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

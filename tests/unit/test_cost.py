@@ -114,6 +114,7 @@ def test_a_journal_tells_its_progress(tmp_path: Path) -> None:
     assert progress.seconds_left(began + 12) == pytest.approx(12.0)
 
 
+@pytest.mark.slow
 def test_what_is_in_flight_when_the_budget_ends_is_kept(tmp_path: Path) -> None:
     """It is billed whether it is kept or not, so it has more than the `grace`."""
     with FaultServer(latency=1.0) as server:

@@ -112,6 +112,7 @@ def check_kills(tmp_path: Path, kills: int, problems: int, seed: int) -> None:
         ).read_bytes()
 
 
+@pytest.mark.slow
 def test_kill_9_costs_only_what_was_in_flight(tmp_path: Path) -> None:
     check_kills(tmp_path, kills=1, problems=30, seed=1)
 
@@ -122,9 +123,8 @@ def test_kill_9_at_20_random_moments(tmp_path: Path) -> None:
     check_kills(tmp_path, kills=20, problems=400, seed=2)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_gracefully_and_the_same_command_goes_on(
     tmp_path: Path, number: int
 ) -> None:
