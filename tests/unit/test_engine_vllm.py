@@ -363,7 +363,7 @@ def test_the_revision_is_of_the_weights_alone(weights: Path) -> None:
         revision_of("org/model", "")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_vllm_survives_a_burst_of_seeded_requests(tmp_path: Path) -> None:
     """64 problems with n = 4: a split prefill of a seeded request kills CPU engines."""
     from tests.tiny_model import build

@@ -80,6 +80,7 @@ def test_one_ctrl_c_ends_every_child(tmp_path: Path) -> None:
         assert children_of(checkout) == []
 
 
+@pytest.mark.long
 def test_a_killed_sampling_job_fails_the_run_and_the_next_one_finishes(
     tmp_path: Path,
 ) -> None:
