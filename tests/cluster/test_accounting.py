@@ -64,3 +64,13 @@ def test_accounting_is_away_for_25_seconds(trial: Trial) -> None:
     trial.cluster.start_accounting()
     trial.finish(process)
     trial.check(repeats=0)
+
+
+@pytest.mark.long
+def test_the_controller_is_started_again(trial: Trial) -> None:
+    process = trial.start_sampling("--max-status-checks-per-second", "0.1")
+    trial.cluster.stop_daemon("slurmctld")
+    time.sleep(15)
+    trial.cluster.start_controller()
+    trial.finish(process)
+    trial.check(repeats=0)

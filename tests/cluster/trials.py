@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from fault_server import FaultServer
 from loopback import Cluster
 from runs import Checkout, check_out
@@ -46,10 +47,15 @@ class Trial:
     wanted: bytes
     log: Path
     options: tuple[str, ...]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         with open(self.log, "a") as log:
-            return self.checkout.start(VERDICTS, *self.options, *arguments, stdout=log)
+            process = self.checkout.start(
+                VERDICTS, *self.options, *arguments, stdout=log
+            )
+        self.started.append(process)
+        return process
 
     def start_sampling(self, *arguments: str) -> subprocess.Popen[str]:
         """Start, and return when some answers are there and more are to come."""
@@ -90,7 +96,8 @@ class Trial:
         return [state for _, state in sorted(found)]
 
     def hurry(self, job: str) -> None:
-        """SLURM starts a requeued job two minutes later; now is as good."""
+        """SLURM starts a requeued job two minutes later: once nothing of it is left."""
+        self.cluster.wait(lambda: not processes_of(job), "end of the first attempt")
         self.cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
 
     def check(self, repeats: int) -> None:
@@ -99,6 +106,18 @@ class Trial:
         assert seen["distinct"] == REQUESTS
         assert seen["repeats"] <= repeats, self.told()
         assert self.cluster.queue() == []
+
+
+def processes_of(job: str) -> list[int]:
+    """What runs on this machine, all nodes of the cluster, for a SLURM job."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            of_job = process.environ().get("SLURM_JOB_ID") == job
+            # Its keeper on the node, by the title that it gives itself.
+            if of_job or f"[{job}." in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 @contextmanager
@@ -119,9 +138,14 @@ def trial(
     server.forget()
     log = folder / "log"
     log.touch()
+    made = Trial(checkout, cluster, server, wanted, log, options)
     try:
-        yield Trial(checkout, cluster, server, wanted, log, options)
+        yield made
     finally:
+        # One that is left of a trial that failed would disturb the next.
+        for process in made.started:
+            process.kill()
+            process.wait()
         for job in cluster.queue():
             cluster.run("scancel", job)
         cluster.wait(lambda: not cluster.queue(), "empty queue")
