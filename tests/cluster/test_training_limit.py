@@ -21,10 +21,10 @@ pytestmark = [
 MANIFEST = "models/taught/manifest.json"
 # Longer than the minute that the first attempt has, by far.
 TRAINING = {
-    "epochs": 400,
+    "epochs": 30,
     "learning_rate": 1e-4,
     "batch_size": 4,
-    "max_length": 256,
+    "max_length": 512,
     "save_steps": 10_000,
 }
 
@@ -44,7 +44,10 @@ def undisturbed(tmp_path: Path) -> Checkout:
         build(checkout.path / "tiny")
         recipe = checkout.recipe
         recipe["weights"] = {"tiny": {"kind": "local", "path": "tiny"}}
-        recipe["datasets"]["everything"]["mixture"] = {"names": 6}
+        everything = recipe["datasets"]["everything"]
+        everything["mixture"] = {"names": 6}
+        # Nonsense has no thought, and is to be trained on here.
+        everything["curation"]["selection"] = {"empty_thought": True}
         recipe["students"] = {
             "taught": {"base": "tiny", "dataset": "everything", "training": TRAINING}
         }
