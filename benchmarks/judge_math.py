@@ -139,7 +139,8 @@ def _speed(pairs: Sequence[Pair], policy: str, workers: int) -> float:
         list(opened.judge(items))
         start = _cpu_seconds()
         list(opened.judge(items * ROUNDS))
-        return round(ROUNDS * len(items) / (_cpu_seconds() - start), 1)
+        spent = _cpu_seconds() - start
+    return round(ROUNDS * len(items) / max(spent, 1e-6), 1)
 
 
 def _cpu_seconds() -> float:

@@ -116,10 +116,10 @@ def canonical(value):
 
 
 def config_at(path):
-    value = config
+    found = config
     for key in path.split("/"):
-        value = value[key]
-    return value
+        found = found[key]
+    return found
 
 
 def plugin(package, path):
@@ -400,11 +400,13 @@ DATASET = "data/datasets/{dataset}/{file}"
 SCORE = "scores/{model}/{benchmark}.json"
 
 
-def score_files():
+def score_files(weights=None):
+    """Every score, or those of whatever answers with some weights."""
     return [
         SCORE.format(model=model, benchmark=name)
         for name, benchmark in config["benchmarks"].items()
         for model in benchmark["models"]
+        if weights in (None, config["models"][model]["weights"])
     ]
 
 

@@ -59,7 +59,7 @@ rule write_model_card:
             dataset=config["students"][wildcards.student]["dataset"],
             file="report.json",
         ),
-        scores=student_scores,
+        scores=lambda wildcards: score_files(wildcards.student),
     output:
         f"{PUBLISHED_STUDENT}.md",
     log:

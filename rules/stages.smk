@@ -294,12 +294,6 @@ def card_base(wildcards):
     return ["--base", RECIPE.weights_in_words(name), *repository]
 
 
-def student_scores(wildcards):
-    """The scores of whatever answers with a student's weights."""
-    names = {n for n, m in config["models"].items() if m["weights"] == wildcards.student}
-    return [file for file in score_files() if file.split("/")[1] in names]
-
-
 def publishing_target(kind, name):
     """The arguments that say where something goes; without them nothing goes."""
     to = config["publish"][kind].get(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,19 +58,21 @@ def test_an_account_of_somebody_else(trial: Trial) -> None:
 
 @pytest.mark.long
 def test_accounting_is_away_for_25_seconds(trial: Trial) -> None:
-    process = trial.start_sampling("--max-status-checks-per-second", "0.1")
-    trial.cluster.stop_daemon("slurmdbd")
-    time.sleep(25)
-    trial.cluster.start_accounting()
-    trial.finish(process)
-    trial.check(repeats=0)
+    without(trial, "slurmdbd", 25, trial.cluster.start_accounting)
 
 
 @pytest.mark.long
 def test_the_controller_is_started_again(trial: Trial) -> None:
+    without(trial, "slurmctld", 15, trial.cluster.start_controller)
+
+
+def without(
+    trial: Trial, daemon: str, seconds: float, start: Callable[[], object]
+) -> None:
+    """A run that is as if nothing had been, though a daemon was away for a while."""
     process = trial.start_sampling("--max-status-checks-per-second", "0.1")
-    trial.cluster.stop_daemon("slurmctld")
-    time.sleep(15)
-    trial.cluster.start_controller()
+    trial.cluster.stop_daemon(daemon)
+    time.sleep(seconds)
+    start()
     trial.finish(process)
     trial.check(repeats=0)
