@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 # are faster than a large one.
 POOL = 64
 RAMP = 8
-EVENTS_PER_TURN = 8
+EVENTS_PER_TURN = 4
 SYNC_EVERY = 5.0
 TELL_EVERY = 30.0
 BUDGET_POLL = 0.05
