@@ -8,12 +8,15 @@ machine slows all of them alike. A rate is that of a method's best turn. CPU tim
 the processes of an execution and the benchmark's own part in it; a core that does
 nothing else does 1000 / CPU ms executions a second. (bwrap's is not to be had: its
 children are not its caller's.) Bare Python is the interpreter without its virtual
-environment.
+environment, and once more without its site-packages (-S), whose start may take longer
+than Python's. What no sandbox of one process a test can be faster than on a machine is
+the fork of a process of that size that ends at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -27,14 +30,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrace.sandbox import bubblewrap
+from retrace.sandbox import bubblewrap, linux
 from retrace.sandbox.model import Mode, Program, SandboxUnavailableError, Settings
 from retrace.sandbox.pool import Pool
+from retrace.sandbox.prelude import preload
 
 IMPORTS = (
     "import math, sys, re, json, heapq, bisect, itertools, functools, collections,"
     " random, string, datetime, decimal, fractions, typing, copy\n"
 )
+MODULES = ("numpy",)
 DOUBLE = "print(int(input()) * 2)"
 # Not the virtual environment's: what its site-packages do at a start is not Python's.
 PYTHON = os.path.realpath(sys.executable)
@@ -78,7 +83,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with ExitStack() as stack:
-        methods = [*_bare(), *_bwrapped(options.bwrap)]
+        methods = [*_bare(), *_bwrapped(options.bwrap), _fork()]
         memory: dict[str, float] = {}
         for mode in MODES:
             try:
@@ -100,6 +105,7 @@ def _bare() -> Iterator[Method]:
     python = [PYTHON, "-I"]
     yield _command("python -I", [*python, "-c", DOUBLE])
     yield _command("python -I, imports", [*python, "-c", IMPORTS + DOUBLE])
+    yield _command("python -I -S, imports", [*python, "-S", "-c", IMPORTS + DOUBLE])
 
 
 def _bwrapped(bwrap: str) -> Iterator[Method]:
@@ -109,6 +115,20 @@ def _bwrapped(bwrap: str) -> Iterator[Method]:
     before = bubblewrap.prefix(bwrap, Path(__file__).resolve().parents[1])
     command = [*before, PYTHON, "-I", "-c", IMPORTS + DOUBLE]
     yield Method("bwrap python -I, imports", _command("", command).run, None)
+
+
+def _fork() -> Method:
+    preload(MODULES)
+    gc.freeze()
+
+    def run() -> bytes:
+        child = linux.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        return b"42\n"
+
+    return Method("fork and exit, modules loaded", run, _own_cpu)
 
 
 def _command(name: str, command: list[str]) -> Method:
@@ -121,7 +141,7 @@ def _command(name: str, command: list[str]) -> Method:
 
 @contextmanager
 def _pooled(mode: Mode, memory: dict[str, float]) -> Iterator[list[Method]]:
-    settings = Settings(mode=mode, modules=("numpy",))
+    settings = Settings(mode=mode, modules=MODULES)
     with Pool(settings) as pool, pool.open() as session:
         fixed, trivial = Program(IMPORTS + DOUBLE), Program(DOUBLE)
         session.run(fixed, b"21\n")

@@ -7,7 +7,8 @@ is gone, however it went (SIGKILL included). A byte in it means that the parent 
 the server: from then on it lasts while OWNER runs and somebody holds a lease in
 DIRECTORY, and LINGER seconds longer. This process is the
 leader of its own group and the reaper of orphans below it, so even a grandchild that
-left the group is found and ended. Standard library only; Linux only.
+left the group is found and ended. vLLM's sockets lie in a directory that is removed
+with it. Standard library only; Linux only.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,6 +30,9 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 5.0
 POLL = 0.2
+
+# Where vLLM puts the sockets of its processes, and leaves them.
+SOCKETS = "VLLM_RPC_BASE_PATH"
 
 # What the directory of a lent server holds.
 LEASES, LOCK, STATE = "leases", "lock", "server.json"
@@ -39,11 +45,14 @@ def main() -> int:
     # The group is ended by this process; a signal to the group must not end it first.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
+    sockets = tempfile.mkdtemp(prefix="retrace-")
+    os.environ.setdefault(SOCKETS, sockets)
     child = os.fork()
     if child == 0:
         _become(libc, command, int(pipe))
     status = _wait(child, int(pipe), Leases(Path(directory), float(linger), owner))
     _end_all(os.getpid())
+    shutil.rmtree(sockets, ignore_errors=True)
     return status
 
 

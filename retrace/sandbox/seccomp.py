@@ -117,14 +117,17 @@ class Prepared:
 
     def fill_in(self, pid: int) -> bytes:
         """What `Filter.inner` gives for the process."""
-        for place in self._places:
-            _VALUE.pack_into(self._code.buffer, place, pid)
+        self._put(pid)
         return self._code.buffer.raw
 
     def install(self) -> None:
         """Confine the calling process for good. It must have no new privileges."""
-        self.fill_in(os.getpid())
+        self._put(os.getpid())
         self._code.install()
+
+    def _put(self, pid: int) -> None:
+        for place in self._places:
+            _VALUE.pack_into(self._code.buffer, place, pid)
 
 
 def install(code: bytes) -> None:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from retrace import engines
 from retrace.dispatch import Effort
-from retrace.engines import lending, vllm
+from retrace.engines import guard, lending, vllm
 from retrace.engines.base import EngineError, revision_of
 from retrace.journal import Journal
 from retrace.sampling import Request, Sampling, ask
@@ -183,6 +183,17 @@ def test_a_server_on_the_processor_has_more_threads_than_its_job(
             server = psutil.Process(pid).environ()
             assert "MKL_NUM_THREADS" not in server
             assert "VLLM_CPU_OMP_THREADS_BIND" in server
+
+
+def test_the_sockets_of_a_server_go_with_it(stand_in: Path, weights: Path) -> None:
+    with make(stand_in, weights, "good") as engine:
+        engine.start()
+        ours = [psutil.Process(pid) for pid in stand_ins(str(stand_in))]
+        found = {process.environ().get(guard.SOCKETS) for process in ours}
+        (directory,) = found - {None}
+        assert directory is not None
+        Path(directory, "a socket").touch()
+    assert not Path(directory).exists()
 
 
 def test_a_server_that_refuses_is_quoted(stand_in: Path, weights: Path) -> None:
