@@ -29,6 +29,7 @@ SETTINGS = {
     "max_length": 1024,
     "save_steps": 100,
     "gradient_checkpointing": False,
+    "precision": "float32",
 }
 
 # The nodes' names are SLURM's alone: no resolver of this machine knows them.

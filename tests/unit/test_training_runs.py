@@ -49,6 +49,7 @@ def start(
         "max_length": 1024,
         "save_steps": 4,
         "gradient_checkpointing": False,
+        "precision": "float32",  # five times as fast here as bfloat16
     }
     command = [
         *(sys.executable, "-m", "retrace.training.launch", "--ranks", str(ranks)),
@@ -142,9 +143,12 @@ def test_a_run_killed_at_three_steps_ends_with_the_same_bits(
 
 
 @pytest.mark.long
-def test_a_run_near_its_limit_saves_and_goes_on(inputs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_near_its_limit_saves_and_goes_on(
+    inputs: Path, tmp_path: Path, precision: str
+) -> None:
     limit = {LIMIT_VARIABLE: str(time.time() + 1)}
-    how = {"epochs": 2, "save_steps": 100}
+    how = {"epochs": 2, "save_steps": 100, "precision": precision}
     code, told = finish(start(inputs, tmp_path, environment=limit, **how))
     assert code == EXIT_AGAIN, told
     assert "the job's time limit is near" in told
@@ -278,7 +282,6 @@ def test_adapters_are_merged_into_the_student(inputs: Path, tmp_path: Path) -> N
         "epochs": 1,
         "lora": {"rank": 4, "alpha": 8},
         "learning_rate": 0.01,
-        "precision": "float32",
     }
     train(inputs, tmp_path, **how, **pinned(inputs, tmp_path))
     assert metrics(tmp_path)[-1]["loss"] < metrics(tmp_path)[0]["loss"]
