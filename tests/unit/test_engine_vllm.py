@@ -104,21 +104,22 @@ def stand_in(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _leaves_no_process() -> Iterator[None]:
+    before = running_children()
     yield
     until = time.monotonic() + 30
-    while running_children() and time.monotonic() < until:
+    while running_children() - before and time.monotonic() < until:
         time.sleep(0.05)
-    assert running_children() == []
+    assert running_children() - before == set()
 
 
-def running_children() -> list[psutil.Process]:
+def running_children() -> set[psutil.Process]:
     """What this process has started and has not ended; the guard of a lent server is
     its child, and a zombie once it has ended."""
-    return [
+    return {
         child
         for child in psutil.Process().children(recursive=True)
         if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-    ]
+    }
 
 
 def make(

@@ -44,14 +44,8 @@ def addressed(checkout: Checkout) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param(1, marks=pytest.mark.long),
-        9,
-        pytest.param(40, marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("moment", [1, 9, 40])
 def test_a_killed_run_continues_to_the_same_bytes(
     finished: Checkout, tmp_path: Path, moment: int
 ) -> None:

@@ -28,7 +28,7 @@ ENGINE: dict[str, Any] = {
         "--no-enable-chunked-prefill",
         "--max-num-batched-tokens=4096",
     ],
-    "env": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+    "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
     "start_timeout": 240,
     "concurrency": 16,
     "linger": 10,
