@@ -1,4 +1,4 @@
-"""Of all tests: what counts as slow, who runs it, and that slow files come first."""
+"""Of all tests: what counts as slow, and that slow files come first."""
 
 from __future__ import annotations
 
@@ -20,10 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.get_closest_marker(name) for name in MINUTES):
             item.add_marker("slow")
-        # A process takes whole files, for their fixtures, and all of one recipe's run.
-        shared = "finished" in getattr(item, "fixturenames", ())
-        group = "finished" if shared else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    # The long ones must not be the last to start.
+    # Files are divided among processes: the long ones must not be the last to start.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
