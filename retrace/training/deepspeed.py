@@ -109,6 +109,13 @@ def _keep_memory() -> None:
         tune(M_TRIM_THRESHOLD, -1)
 
 
+def return_memory() -> None:
+    """Give back to the kernel what the steps of a training have left."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def rank() -> int:
     """The number of this rank among all."""
     return int(os.environ["RANK"])

@@ -22,7 +22,14 @@ from retrace.locking import Lock
 from retrace.rows import TrainingRow
 from retrace.stopping import Stopped
 from retrace.training import checkpoints, follow, memory
-from retrace.training.deepspeed import agreed, end_ranks, rank, start_ranks, zero3
+from retrace.training.deepspeed import (
+    agreed,
+    end_ranks,
+    rank,
+    return_memory,
+    start_ranks,
+    zero3,
+)
 from retrace.training.encoding import Encoder, Example, Lengths
 from retrace.training.packing import Plan, plan
 from retrace.training.settings import Settings, TrainingError
@@ -151,6 +158,7 @@ def _train(
         if trainer.stopped:
             end_ranks()
             raise Stopped(trainer.stopped)
+        return_memory()
         # Every rank takes part in gathering; only the first one holds the result.
         state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         end_ranks()

@@ -46,8 +46,6 @@ def undisturbed(tmp_path: Path) -> Checkout:
         recipe["weights"] = {"tiny": {"kind": "local", "path": "tiny"}}
         everything = recipe["datasets"]["everything"]
         everything["mixture"] = {"names": 6}
-        # Nonsense has no thought, and is to be trained on here.
-        everything["curation"]["selection"] = {"empty_thought": True}
         recipe["students"] = {
             "taught": {"base": "tiny", "dataset": "everything", "training": TRAINING}
         }

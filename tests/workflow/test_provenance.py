@@ -51,10 +51,6 @@ def original(finished: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Cl
     shutil.copytree(finished.path, folder / "clone", symlinks=True)
     recipe = copy.deepcopy(finished.recipe)
     checkout = Checkout(folder / "clone", recipe, finished.environment)
-    # Nonsense has no thought; some rows are wanted in the training set here.
-    curation = recipe["datasets"]["everything"]["curation"]
-    curation["selection"] = {"empty_thought": True}
-    checkout.snakemake()
     return recorded_clone(checkout, folder / "remote")
 
 

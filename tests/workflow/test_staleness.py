@@ -115,7 +115,7 @@ def test_the_terms_and_the_running_of_an_engine_make_nothing_stale(
 def test_another_number_of_shards_asks_nothing(
     done: Checkout, server: FaultServer
 ) -> None:
-    done.recipe["sets"]["sums"]["shards"] = 3
+    done.recipe["sets"]["sums"]["shards"] = 2
     done.snakemake("--until", "sample_traces")
     assert server.seen()["requests"] == 0
 
