@@ -70,6 +70,8 @@ def extend(checkout: Checkout, hub: hub_server.Hub) -> None:
     recipe["weights"] = {"tiny": {"kind": "local", "path": "tiny"}}
     everything = recipe["datasets"]["everything"]
     everything["mixture"]["theirs"] = 12
+    # Only rows with a thought, which are theirs, are trained on.
+    del everything["curation"]["selection"]
     everything["system"] = {"text": "told"}
     recipe["students"] = {
         "taught": {"base": "tiny", "dataset": "everything", "training": TRAINING}
